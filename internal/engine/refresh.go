@@ -1,0 +1,438 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/skep/skep/internal/rawjson"
+)
+
+// inspectParallel bounds the inspects one engine is asked for at a time.
+const inspectParallel = 8
+
+// question numbers a question about the inventory. What is not part of the
+// cluster now is not asked: an answer would fill an inventory that was emptied.
+func (e *Engine) question() (seq uint64, err error) {
+	// Numbered first: if the engine leaves after this check, its inventory is
+	// emptied by a later number, and the answer comes too late.
+	seq = e.seq.Add(1)
+	if s := e.State(); s == Pending || s == Disconnected {
+		return 0, &UnreachableError{Name: e.Name(), Address: e.addr.String(), Err: fmt.Errorf("the engine is %s", s)}
+	}
+	return seq, nil
+}
+
+// RefreshAll reads the whole inventory again. Containers are inspected only
+// where their entry in the list has changed. One part that fails does not keep
+// the others from being read.
+func (e *Engine) RefreshAll(ctx context.Context) error {
+	seq, err := e.question()
+	if err != nil {
+		return err
+	}
+	return e.readAll(ctx, seq)
+}
+
+func (e *Engine) readAll(ctx context.Context, seq uint64) error {
+	var g errgroup.Group
+	g.Go(func() error { return e.readAllContainers(ctx, seq) })
+	g.Go(func() error { return e.readImages(ctx, seq) })
+	g.Go(func() error { return e.readNetworks(ctx, seq) })
+	g.Go(func() error { return e.readVolumes(ctx, seq) })
+	return g.Wait()
+}
+
+// RefreshContainer reads one container again; when it returns, readers see
+// the container's state as it was after the call began, or later.
+func (e *Engine) RefreshContainer(ctx context.Context, id string) error {
+	seq, err := e.question()
+	if err != nil {
+		return err
+	}
+	return e.readContainers(ctx, seq, []string{id})
+}
+
+// RefreshImages reads the list of images again.
+func (e *Engine) RefreshImages(ctx context.Context) error {
+	seq, err := e.question()
+	if err != nil {
+		return err
+	}
+	return e.readImages(ctx, seq)
+}
+
+func (e *Engine) readImages(ctx context.Context, seq uint64) error {
+	raws, err := e.listRaw(ctx, "/images/json", url.Values{"all": {"1"}})
+	if err != nil {
+		return err
+	}
+	images, err := decodeAll(raws, func(i *Image, raw json.RawMessage) { i.Raw = raw })
+	if err == nil {
+		e.images.put(seq, NewImageSet(images))
+	}
+	return err
+}
+
+// RefreshNetworks reads the list of networks again.
+func (e *Engine) RefreshNetworks(ctx context.Context) error {
+	seq, err := e.question()
+	if err != nil {
+		return err
+	}
+	return e.readNetworks(ctx, seq)
+}
+
+func (e *Engine) readNetworks(ctx context.Context, seq uint64) error {
+	raws, err := e.listRaw(ctx, "/networks", nil)
+	if err != nil {
+		return err
+	}
+	networks, err := decodeAll(raws, func(n *Network, raw json.RawMessage) { n.Raw = raw })
+	if err == nil {
+		e.networks.put(seq, networks)
+	}
+	return err
+}
+
+// RefreshVolumes reads the list of volumes again.
+func (e *Engine) RefreshVolumes(ctx context.Context) error {
+	seq, err := e.question()
+	if err != nil {
+		return err
+	}
+	return e.readVolumes(ctx, seq)
+}
+
+func (e *Engine) readVolumes(ctx context.Context, seq uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout)
+	defer cancel()
+	var answer struct{ Volumes []json.RawMessage }
+	if err := e.get(ctx, "/volumes", nil, &answer); err != nil {
+		return err
+	}
+	volumes, err := decodeAll(answer.Volumes, func(v *Volume, raw json.RawMessage) { v.Raw = raw })
+	if err == nil {
+		e.volumes.put(seq, volumes)
+	}
+	return err
+}
+
+// listRaw reads a JSON array and splits it into its elements as they are.
+func (e *Engine) listRaw(ctx context.Context, path string, query url.Values) ([]json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout)
+	defer cancel()
+	var body []byte
+	if err := e.get(ctx, path, query, &body); err != nil {
+		return nil, err
+	}
+	raws, err := rawjson.Split(body)
+	if err != nil {
+		return nil, fmt.Errorf("engine %s: answer to %s: %w", e.Name(), path, err)
+	}
+	return raws, nil
+}
+
+func decodeAll[T any](raws []json.RawMessage, keep func(*T, json.RawMessage)) ([]*T, error) {
+	out := make([]*T, len(raws))
+	for i, raw := range raws {
+		out[i] = new(T)
+		if err := json.Unmarshal(raw, out[i]); err != nil {
+			return nil, fmt.Errorf("decode inventory: %w", err)
+		}
+		// A copy: raw is a part of the whole answer, which need not stay.
+		keep(out[i], bytes.Clone(raw))
+	}
+	return out, nil
+}
+
+// Containers.
+
+func (e *Engine) readAllContainers(ctx context.Context, seq uint64) error {
+	raws, err := e.listRaw(ctx, "/containers/json", url.Values{"all": {"1"}})
+	if err != nil {
+		return err
+	}
+	listed := make(map[string]json.RawMessage, len(raws))
+	var changed []json.RawMessage
+	for _, raw := range raws {
+		var head struct {
+			ID string `json:"Id"`
+		}
+		if err := json.Unmarshal(raw, &head); err != nil {
+			return fmt.Errorf("decode listed container: %w", err)
+		}
+		listed[head.ID] = raw
+		if old := e.containers.get(head.ID); old == nil || old.listedOnly || !sameEntry(old.Raw, raw) {
+			changed = append(changed, raw)
+		}
+	}
+	fresh, err := e.inspectAll(ctx, seq, changed)
+	if err != nil {
+		return err
+	}
+	e.containers.replace(seq, listed, fresh)
+	return nil
+}
+
+// readContainers reads the given containers again, those that are gone too.
+func (e *Engine) readContainers(ctx context.Context, seq uint64, ids []string) error {
+	filter, err := json.Marshal(map[string][]string{"id": ids})
+	if err != nil {
+		return err
+	}
+	raws, err := e.listRaw(ctx, "/containers/json", url.Values{"all": {"1"}, "filters": {string(filter)}})
+	if err != nil {
+		return err
+	}
+	fresh, err := e.inspectAll(ctx, seq, raws)
+	if err != nil {
+		return err
+	}
+	found := make(map[string]bool, len(fresh))
+	for _, c := range fresh {
+		found[c.ID] = true
+	}
+	var gone []string
+	for _, id := range ids {
+		if !found[id] {
+			gone = append(gone, id)
+		}
+	}
+	e.containers.put(seq, fresh, gone)
+	return nil
+}
+
+// inspectAll inspects each listed container, a bounded number at a time. What
+// has vanished meanwhile is left out.
+func (e *Engine) inspectAll(ctx context.Context, seq uint64, raws []json.RawMessage) ([]*Container, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout+time.Duration(len(raws))*e.cfg.CallTimeout/100)
+	defer cancel()
+	var mu sync.Mutex
+	fresh := make([]*Container, 0, len(raws))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(inspectParallel)
+	for _, raw := range raws {
+		g.Go(func() error {
+			c, err := e.inspect(ctx, raw)
+			if errdefs.IsNotFound(err) {
+				return nil
+			}
+			if err != nil && !notReached(ctx, err) {
+				// One broken container must not hide the engine's others.
+				e.cfg.Logger.Warn("container is known from the list only", "engine", e.Name(), "err", err)
+				c, err = newContainer(bytes.Clone(raw), nil)
+			}
+			if err != nil {
+				return err
+			}
+			c.seq = seq
+			mu.Lock()
+			defer mu.Unlock()
+			fresh = append(fresh, c)
+			return nil
+		})
+	}
+	return fresh, g.Wait()
+}
+
+func (e *Engine) inspect(ctx context.Context, raw json.RawMessage) (*Container, error) {
+	var head struct {
+		ID string `json:"Id"`
+	}
+	if err := json.Unmarshal(raw, &head); err != nil {
+		return nil, fmt.Errorf("decode listed container: %w", err)
+	}
+	if err := e.cfg.Inspects.acquire(ctx); err != nil {
+		return nil, err
+	}
+	defer e.cfg.Inspects.release()
+	var inspected inspectedContainer
+	if err := e.get(ctx, "/containers/"+head.ID+"/json", nil, &inspected); err != nil {
+		return nil, err
+	}
+	return newContainer(bytes.Clone(raw), &inspected)
+}
+
+// notReached tells an engine that did not answer from one that did, and badly.
+func notReached(ctx context.Context, err error) bool {
+	var unreachable *UnreachableError
+	return errors.As(err, &unreachable) || ctx.Err() != nil
+}
+
+// sameEntry compares two list entries but for what changes by the clock alone.
+func sameEntry(a, b json.RawMessage) bool {
+	return bytes.Equal(withoutClock(a), withoutClock(b))
+}
+
+func withoutClock(raw json.RawMessage) []byte {
+	o, err := rawjson.ParseObject(raw)
+	if err != nil {
+		return raw
+	}
+	var status string
+	if found, err := o.Decode("Status", &status); found && err == nil {
+		_ = o.Set("Status", lasting(status)) // a string always has an encoding
+	}
+	return o.Bytes()
+}
+
+// lasting is what a status says beside the time: the first word, and what
+// stands in parentheses. Of "Up 3 minutes (healthy)" it is "Up (healthy)"; the
+// health and the exit code stand nowhere else in the list.
+func lasting(status string) string {
+	word, rest, _ := strings.Cut(status, " ")
+	for {
+		_, after, ok := strings.Cut(rest, "(")
+		if !ok {
+			return word
+		}
+		inside, behind, _ := strings.Cut(after, ")")
+		word += " (" + inside + ")"
+		rest = behind
+	}
+}
+
+const (
+	refreshRetryMin = time.Second
+	refreshRetryMax = 30 * time.Second
+	// markedAtOnce bounds how many containers one question names: IDs travel in
+	// the request's first line.
+	markedAtOnce = 256
+)
+
+// refresher carries out the marks of the dirty queue until ctx is done. What
+// fails is tried again later, and holds up nothing else.
+func (e *Engine) refresher(ctx context.Context, changedID chan<- error) {
+	var (
+		failed dirtySet
+		retry  <-chan time.Time // nil while nothing has failed
+		delay  = refreshRetryMin
+	)
+	for {
+		var set dirtySet
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.dirty.ready:
+			set = e.dirty.take()
+		case <-retry:
+			set, failed, retry = failed, dirtySet{}, nil
+		}
+		left, err := e.refresh(ctx, set)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			if retry == nil {
+				delay = refreshRetryMin
+			}
+			continue
+		case errors.Is(err, errAnotherEngine):
+			signal(changedID, err)
+			e.Poke()
+		}
+		e.cfg.Logger.Debug("refresh failed", "engine", e.Name(), "err", err)
+		var unreachable *UnreachableError
+		if !errors.As(err, &unreachable) {
+			e.setError(err)
+		}
+		failed.add(left)
+		if retry == nil {
+			retry = time.After(delay/2 + rand.N(delay))
+			delay = min(2*delay, refreshRetryMax)
+		}
+	}
+}
+
+// refresh reads the marked parts at the same time, and gives those that failed
+// and why.
+func (e *Engine) refresh(ctx context.Context, set dirtySet) (left dirtySet, err error) {
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex // guards left and errs
+		errs []error
+	)
+	read := func(part dirtySet, do func(seq uint64) error) {
+		seq := e.seq.Add(1)
+		wg.Go(func() {
+			if err := do(seq); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				left.add(part)
+				errs = append(errs, err)
+			}
+		})
+	}
+	if set.identity {
+		read(dirtySet{identity: true}, func(uint64) error { return e.checkIdentity(ctx) })
+	}
+	if set.allContainers {
+		read(dirtySet{allContainers: true}, func(seq uint64) error { return e.readAllContainers(ctx, seq) })
+	}
+	if set.images {
+		read(dirtySet{images: true}, func(seq uint64) error { return e.readImages(ctx, seq) })
+	}
+	if set.networks {
+		read(dirtySet{networks: true}, func(seq uint64) error { return e.readNetworks(ctx, seq) })
+	}
+	if set.volumes {
+		read(dirtySet{volumes: true}, func(seq uint64) error { return e.readVolumes(ctx, seq) })
+	}
+	for ids := range slices.Chunk(e.unread(set.containers), markedAtOnce) {
+		var part dirtySet
+		for _, id := range ids {
+			part.container(id, set.containers[id])
+		}
+		read(part, func(seq uint64) error { return e.readContainers(ctx, seq, ids) })
+	}
+	wg.Wait()
+	return left, errors.Join(errs...)
+}
+
+// unread gives those of the marked containers that nobody has read since.
+func (e *Engine) unread(marked map[string]uint64) []string {
+	var ids []string
+	for id, seq := range marked {
+		if e.containers.applied(id) <= seq {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Limiter bounds how many inspects run at once over all engines that share it,
+// so that a manager that starts does not flood its network.
+type Limiter chan struct{}
+
+// NewLimiter allows n at a time.
+func NewLimiter(n int) Limiter { return make(Limiter, n) }
+
+func (l Limiter) acquire(ctx context.Context) error {
+	if l == nil {
+		return nil
+	}
+	select {
+	case l <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (l Limiter) release() {
+	if l != nil {
+		<-l
+	}
+}
