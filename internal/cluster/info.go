@@ -1,0 +1,162 @@
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/moby/moby/api/types/registry"
+	"github.com/moby/moby/api/types/swarm"
+	"github.com/moby/moby/api/types/system"
+
+	"github.com/skep/skep/internal/apiversion"
+	"github.com/skep/skep/internal/engine"
+	"github.com/skep/skep/internal/version"
+)
+
+// ServerVersion is how skep calls itself where an engine gives its version.
+const ServerVersion = "skep/" + version.Version
+
+// Info is the cluster described as one engine. What is a number is the sum;
+// what is a yes or no is what one may rely on. The engines stand in
+// SystemStatus, which the CLI prints line by line.
+func (c *Cluster) Info() system.Info {
+	hostname, _ := os.Hostname()
+	info := system.Info{
+		ID: "skep-" + hostname, Name: hostname, ServerVersion: ServerVersion,
+		OSType: "linux", OperatingSystem: runtime.GOOS, Architecture: machine(runtime.GOARCH), KernelVersion: kernelVersion(),
+		MemoryLimit: true, SwapLimit: true, CPUCfsPeriod: true, CPUCfsQuota: true, CPUShares: true, CPUSet: true,
+		PidsLimit: true, IPv4Forwarding: true, OomKillDisable: true,
+		HTTPProxy: os.Getenv("http_proxy"), HTTPSProxy: os.Getenv("https_proxy"), NoProxy: os.Getenv("no_proxy"),
+		NEventsListener: c.events.count(), NGoroutines: runtime.NumGoroutine(),
+		SystemTime:     time.Now().Format(time.RFC3339Nano),
+		RegistryConfig: &registry.ServiceConfig{},
+		Swarm:          swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive},
+		Labels:         []string{},
+	}
+	members := c.all()
+	rows := make([][2]string, 0, 9*len(members))
+	for _, m := range members {
+		s := c.engineStatus(m)
+		info.Containers += s.containers
+		info.ContainersRunning += s.running
+		info.ContainersPaused += s.paused
+		info.ContainersStopped += s.stopped
+		info.Images += s.images
+		info.NCPU += int(s.cpu / nanoCPU)
+		info.MemTotal += s.memory
+		rows = append(rows, s.rows...)
+	}
+	info.SystemStatus = append([][2]string{
+		{"Role", "primary"},
+		{"Strategy", c.cfg.Policy.Strategy()},
+		{"Filters", strings.Join(c.cfg.Policy.Filters(), ", ")},
+		{"Nodes", fmt.Sprint(len(members))},
+	}, rows...)
+	return info
+}
+
+// engineStatus is one engine's part of Info.
+type engineStatus struct {
+	containers, running, paused, stopped, images int
+	cpu, memory                                  int64
+	rows                                         [][2]string
+}
+
+func (c *Cluster) engineStatus(m *member) engineStatus {
+	var s engineStatus
+	id, status := m.Identity(), m.Status()
+	row := func(key, value string) { s.rows = append(s.rows, [2]string{"  └ " + key, value}) }
+	if id == nil || status.State == engine.Pending {
+		s.rows = append(s.rows, [2]string{" (unknown)", m.Address().String()})
+		row("Status", status.State.String())
+	} else {
+		s.count(m.Engine)
+		node := m.placementNode()
+		s.cpu, s.memory = c.cfg.Policy.Capacity(node)
+		s.rows = append(s.rows, [2]string{" " + id.Name, m.Address().String()})
+		row("ID", id.ID)
+		row("Status", status.State.String())
+		row("Containers", s.containerCount(m.Answers()))
+		row("Reserved CPUs", fmt.Sprintf("%s / %s", cores(node.UsedCPU), cores(s.cpu)))
+		row("Reserved Memory", fmt.Sprintf("%s / %s", units.BytesSize(float64(node.UsedMemory)), units.BytesSize(float64(s.memory))))
+		row("Labels", strings.Join(id.LabelList(), ", "))
+	}
+	if status.Err != nil {
+		row("Error", oneLine(status.Err.Error()))
+	}
+	row("UpdatedAt", status.Updated.UTC().Format(time.RFC3339))
+	if id != nil {
+		row("ServerVersion", id.ServerVersion)
+	}
+	return s
+}
+
+func (s *engineStatus) count(e *engine.Engine) {
+	for _, found := range e.Containers() {
+		s.containers++
+		switch st := &found.State; {
+		case st.Paused:
+			s.paused++
+		case st.Running || st.Restarting:
+			s.running++
+		default:
+			s.stopped++
+		}
+	}
+	for _, img := range e.Images().All {
+		if slices.ContainsFunc(img.RepoTags, func(tag string) bool { return tag != "<none>:<none>" }) {
+			s.images++
+		}
+	}
+}
+
+func (s *engineStatus) containerCount(answers bool) string {
+	if !answers {
+		return fmt.Sprint(s.containers)
+	}
+	return fmt.Sprintf("%d (%d Running, %d Paused, %d Stopped)", s.containers, s.running, s.paused, s.stopped)
+}
+
+// cores writes nano-CPUs as a number of processors.
+func cores(nano int64) string {
+	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.3f", float64(nano)/nanoCPU), "0"), ".")
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// APIVersion is the newest version that every engine of the cluster speaks, as
+// far as skep does.
+func (c *Cluster) APIVersion() apiversion.Version {
+	v := apiversion.Max
+	for _, m := range c.all() {
+		if id := m.Identity(); id != nil && m.State() != engine.Pending && id.API.Less(v) {
+			v = id.API
+		}
+	}
+	return v
+}
+
+// machine is the name that uname gives to Go's architectures.
+func machine(goarch string) string {
+	switch goarch {
+	case "amd64":
+		return "x86_64"
+	case "arm64":
+		return "aarch64"
+	default:
+		return goarch
+	}
+}
+
+func kernelVersion() string {
+	b, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
