@@ -1,0 +1,254 @@
+package dockerapi
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/skep/skep/internal/engine"
+)
+
+// ForwardOptions change what is sent on.
+type ForwardOptions struct {
+	Query url.Values // instead of the request's
+	// Body is sent instead of the request's; Length is its length, -1 if unknown.
+	Body   io.Reader
+	Length int64
+	NoBody bool
+	// Answered is called when the engine has answered with a status below 400,
+	// before anything of it is passed on: what an operation changed can be
+	// looked at, so that the user's next question sees it.
+	Answered func(*http.Response)
+	// BodyRead is called when the answer's body was read to its end, before the
+	// user sees the end.
+	BodyRead func()
+	// HoldBody keeps a short body back until it was read whole, and BodyRead has
+	// been called; the head is passed on at once.
+	HoldBody bool
+}
+
+// Forward sends a request to an engine under path, and passes its answer on as
+// it comes. An error is returned only while nothing was answered yet.
+func Forward(w http.ResponseWriter, r *http.Request, to *engine.Engine, path string, o ForwardOptions) error {
+	resp, err := to.Do(r.Context(), forwarded(r, path, o))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode < http.StatusOK {
+		return fmt.Errorf("engine %s answered %s to a request that is no upgrade", to.Name(), resp.Status)
+	}
+	if o.Answered != nil && resp.StatusCode < 400 {
+		o.Answered(resp)
+	}
+	passOn(w, resp, o)
+	return nil
+}
+
+func forwarded(r *http.Request, path string, o ForwardOptions) engine.Request {
+	out := engine.Request{
+		Method: r.Method, Path: path, Query: o.Query, Header: endToEnd(r.Header),
+		Body: r.Body, Length: r.ContentLength, Version: VersionOf(r),
+	}
+	if out.Query == nil {
+		out.Query = r.URL.Query()
+	}
+	switch {
+	case o.NoBody || o.Body == nil && r.ContentLength == 0:
+		out.Body = nil
+		out.Header.Del("Content-Type")
+	case o.Body != nil:
+		out.Body, out.Length = o.Body, o.Length
+	}
+	return out
+}
+
+// endToEnd gives the headers that are meant for the engine.
+func endToEnd(h http.Header) http.Header {
+	h = h.Clone()
+	for _, list := range h.Values("Connection") {
+		for name := range strings.SplitSeq(list, ",") {
+			h.Del(strings.TrimSpace(name))
+		}
+	}
+	for _, name := range []string{"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length"} {
+		h.Del(name)
+	}
+	return h
+}
+
+// ours are the headers that speak of the server one is connected to.
+func ours(name string) bool {
+	switch name {
+	case "Server", "Api-Version", "Ostype", "Docker-Experimental", "Date":
+		return true
+	}
+	return false
+}
+
+func copyHeader(to, from http.Header) {
+	for name, values := range endToEnd(from) {
+		if !ours(name) {
+			to[name] = values
+		}
+	}
+}
+
+// passOn copies an answer, and flushes what comes as it comes: logs, events and
+// progress are watched by people.
+func passOn(w http.ResponseWriter, resp *http.Response, o ForwardOptions) {
+	copyHeader(w.Header(), resp.Header)
+	if length := resp.Header["Content-Length"]; resp.ContentLength >= 0 && len(length) > 0 {
+		w.Header()["Content-Length"] = length
+	}
+	w.WriteHeader(resp.StatusCode)
+	flush := http.NewResponseController(w).Flush
+	if resp.ContentLength != 0 {
+		_ = flush()
+	}
+	body := io.Reader(resp.Body)
+	if o.HoldBody {
+		body = &held{body: body}
+	}
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := body.Read(buf)
+		if err != nil && o.BodyRead != nil {
+			o.BodyRead()
+		}
+		if n > 0 {
+			if _, werr := w.Write(buf[:n]); werr != nil {
+				return
+			}
+			_ = flush()
+		}
+		if err == io.EOF {
+			return
+		}
+		if err != nil {
+			// The status is out; only a broken connection can tell that the
+			// answer is not whole.
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// held is a body of which nothing can be read before its end has come, and
+// whose last part comes with the end.
+type held struct {
+	body  io.Reader
+	whole []byte
+	err   error
+}
+
+func (h *held) Read(p []byte) (int, error) {
+	if h.err == nil {
+		if h.whole, h.err = engine.ReadBody(h.body); h.err == nil {
+			h.err = io.EOF
+		}
+	}
+	n := copy(p, h.whole)
+	if h.whole = h.whole[n:]; len(h.whole) > 0 {
+		return n, nil
+	}
+	return n, h.err
+}
+
+// upgradeTimeout is how long an engine may take to begin a stream.
+const upgradeTimeout = time.Minute
+
+// Upgrade forwards a request whose connection turns into a raw stream: attach,
+// exec, and their web socket form. The user's connection is taken over only
+// after the engine has agreed; until then errors are ordinary answers.
+func Upgrade(w http.ResponseWriter, r *http.Request, to *engine.Engine, path string, o ForwardOptions) error {
+	req := forwarded(r, path, o)
+	for _, name := range []string{"Connection", "Upgrade"} {
+		if values := r.Header[name]; values != nil {
+			req.Header[name] = values
+		}
+	}
+	// Not the request's context: it ends with a client's early end of input.
+	wait, cancel := context.WithTimeout(stopOf(r), upgradeTimeout)
+	defer cancel()
+	h, err := to.Hijack(wait, req)
+	if err != nil {
+		// Answered here: a client that has ended its input is not gone, though
+		// the request's context says so.
+		writeError(w, StatusOf(err), err.Error())
+		return nil
+	}
+	defer h.Conn.Close()
+	if !h.Upgraded {
+		defer h.Response.Body.Close()
+		stop := context.AfterFunc(stopOf(r), func() { h.Conn.Close() })
+		defer stop()
+		passOn(w, h.Response, ForwardOptions{})
+		return nil
+	}
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	// Deadlines of the HTTP server do not bind a stream.
+	_ = conn.SetDeadline(time.Time{})
+	if err := writeHead(conn, h.Response); err != nil {
+		return nil
+	}
+	splice(stopOf(r), conn, buffered.Reader, h.Conn, h.Reader)
+	return nil
+}
+
+// writeHead passes on the head of the engine's answer as it is.
+func writeHead(w io.Writer, resp *http.Response) error {
+	buf := bufio.NewWriter(w)
+	_, _ = buf.WriteString("HTTP/1.1 " + resp.Status + "\r\n")
+	_ = resp.Header.Write(buf)
+	_, _ = buf.WriteString("\r\n")
+	return buf.Flush()
+}
+
+// lingering is how long a user's side may stay open after the engine has said
+// all it had to say.
+const lingering = 10 * time.Second
+
+// splice carries bytes both ways until both sides have ended, or one has
+// broken. The end of one direction is passed on as such: that is how the end
+// of standard input reaches a container.
+func splice(ctx context.Context, user net.Conn, fromUser io.Reader, engine net.Conn, fromEngine io.Reader) {
+	stop := context.AfterFunc(ctx, func() { user.Close(); engine.Close() })
+	defer stop()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if _, err := io.Copy(engine, fromUser); err != nil {
+			engine.Close()
+			return
+		}
+		closeWrite(engine)
+	}()
+	_, err := io.Copy(user, fromEngine)
+	if err != nil {
+		user.Close()
+		engine.Close()
+	} else {
+		closeWrite(user)
+		_ = user.SetReadDeadline(time.Now().Add(lingering))
+	}
+	<-done
+}
+
+// closeWrite ends one direction; what cannot do that is closed.
+func closeWrite(c net.Conn) {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+		return
+	}
+	c.Close()
+}

@@ -1,0 +1,130 @@
+package dockerapi
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/skep/skep/internal/apiversion"
+)
+
+// Options are what the front door is made of.
+type Options struct {
+	Logger *slog.Logger
+	// APIVersion is the newest version to advertise now.
+	APIVersion func() apiversion.Version
+	// Server is the value of the Server header.
+	Server string
+	CORS   bool
+}
+
+// wrap puts the middleware around the routes, the outermost first.
+func (o Options) wrap(routes http.Handler) http.Handler {
+	h := o.version(routes)
+	if o.CORS {
+		h = cors(h)
+	}
+	return o.recover(o.log(h))
+}
+
+// recover keeps a fault in one request from ending all others.
+func (o Options) recover(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := &watched{ResponseWriter: w}
+		w = answer
+		defer func() {
+			fault := recover()
+			if fault == nil {
+				return
+			}
+			if fault == http.ErrAbortHandler {
+				panic(fault)
+			}
+			o.Logger.Error("fault in a request", "method", r.Method, "path", r.URL.Path, "fault", fault, "stack", string(debug.Stack()))
+			if answer.begun {
+				// Only a broken connection can tell that the answer is not whole.
+				panic(http.ErrAbortHandler)
+			}
+			writeError(w, http.StatusInternalServerError, "skep has a fault, this request has met it: see its log")
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// watched knows whether an answer has begun.
+type watched struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (w *watched) WriteHeader(status int) {
+	w.begun = w.begun || status >= http.StatusOK || status == http.StatusSwitchingProtocols
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	w.begun = true
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// log notes each request, without its query and body: they may hold secrets.
+func (o Options) log(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := make([]byte, 8)
+		_, _ = rand.Read(id)
+		began := time.Now()
+		w.Header().Set("X-Request-Id", hex.EncodeToString(id))
+		// routes see the path without its version
+		path := r.URL.Path
+		next.ServeHTTP(w, r)
+		o.Logger.Debug("request", "id", hex.EncodeToString(id), "method", r.Method, "path", path, "took", time.Since(began))
+	})
+}
+
+func cors(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Allow-Headers", "Origin, X-Requested-With, Content-Type, Accept")
+		h.Set("Access-Control-Allow-Methods", "GET, POST, DELETE, PUT, OPTIONS, HEAD")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// version reads the version from the path and sets the headers that every
+// answer of an engine has.
+func (o Options) version(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Server", o.Server)
+		h.Set("Api-Version", o.APIVersion().String())
+		h.Set("Ostype", "linux")
+		h.Set("Docker-Experimental", "false")
+		given, rest, ok := cutVersion(r.URL.Path)
+		if !ok {
+			next.ServeHTTP(w, withVersion(r, o.APIVersion()))
+			return
+		}
+		v, err := apiversion.Parse(given)
+		switch {
+		case err != nil:
+			writeError(w, http.StatusBadRequest, err.Error())
+		case v.Less(apiversion.Min):
+			writeError(w, http.StatusBadRequest, "client version "+given+" is too old. Minimum supported API version is "+apiversion.Min.String()+", please upgrade your client to a newer version")
+		case apiversion.Max.Less(v):
+			writeError(w, http.StatusBadRequest, "client version "+given+" is too new. Maximum supported API version is "+apiversion.Max.String())
+		default:
+			r = withVersion(r, v)
+			u := *r.URL
+			u.Path, u.RawPath = rest, ""
+			r.URL = &u
+			next.ServeHTTP(w, r)
+		}
+	})
+}

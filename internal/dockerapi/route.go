@@ -1,0 +1,92 @@
+package dockerapi
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/gorilla/mux"
+
+	"github.com/skep/skep/internal/apiversion"
+)
+
+// Handler answers one request. An error that it returns before it has written
+// anything becomes the answer; a nil error without a write is an empty 200.
+type Handler func(w http.ResponseWriter, r *http.Request, vars map[string]string) error
+
+// Route is a method and a path, without a version. "{name:.*}" takes slashes,
+// so that NODE/name and image names work; among routes that match, the first
+// one registered wins.
+type Route struct {
+	Method  string
+	Path    string
+	Handler Handler
+}
+
+// Router is a group of routes.
+type Router interface{ Routes() []Route }
+
+// NewHandler joins routers into one handler, in their order.
+func NewHandler(o Options, routers ...Router) http.Handler {
+	// Paths are taken as they are: cleaned ones would be answered with a
+	// redirect that has lost its version, and "/web" is a name of a container.
+	m := mux.NewRouter().SkipClean(true)
+	for _, router := range routers {
+		for _, route := range router.Routes() {
+			m.Methods(route.Method).Path(route.Path).Handler(handle(route.Handler))
+		}
+	}
+	if o.CORS {
+		m.Methods(http.MethodOptions).Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	}
+	notFound := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeError(w, http.StatusNotFound, "page not found")
+	})
+	m.NotFoundHandler, m.MethodNotAllowedHandler = notFound, notFound
+	return o.wrap(m)
+}
+
+func handle(h Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := h(w, r, mux.Vars(r)); err != nil {
+			WriteError(w, r, err)
+		}
+	})
+}
+
+type versionKey struct{}
+
+// VersionOf is the API version that a request asks for, the newest one if it
+// names none.
+func VersionOf(r *http.Request) apiversion.Version {
+	v, _ := r.Context().Value(versionKey{}).(apiversion.Version)
+	return v
+}
+
+func withVersion(r *http.Request, v apiversion.Version) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), versionKey{}, v))
+}
+
+// cutVersion splits "/v1.41/info" into its version and path.
+func cutVersion(path string) (version, rest string, ok bool) {
+	after, found := strings.CutPrefix(path, "/v")
+	if !found {
+		return "", path, false
+	}
+	version, rest, found = strings.Cut(after, "/")
+	if !found || version == "" || strings.Trim(version, "0123456789.") != "" {
+		return "", path, false
+	}
+	return version, "/" + rest, true
+}
+
+// Bool reads a boolean of a query as engines do: "", 0, no, false and none are
+// false, all else is true.
+func Bool(r *http.Request, key string) bool {
+	switch strings.ToLower(strings.TrimSpace(r.URL.Query().Get(key))) {
+	case "", "0", "no", "false", "none":
+		return false
+	default:
+		return true
+	}
+}
