@@ -1,0 +1,172 @@
+package daemon
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/skep/skep/internal/dockerapi"
+)
+
+func TestTLSFiles_Check(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		files TLSFiles
+		want  string
+	}{
+		{"nothing is plaintext", TLSFiles{}, ""},
+		{"files without a switch", TLSFiles{Cert: "c", Key: "k"}, "--tlscert, --tlskey and --tlscacert require the use of either --tls or --tlsverify"},
+		{"--tls without a key", TLSFiles{Enable: true, Cert: "c"}, "--tlscert and --tlskey must be provided when using --tls"},
+		{"--tlsverify without a CA", TLSFiles{Verify: true, Cert: "c", Key: "k"}, "--tlscacert must be provided when using --tlsverify"},
+		{"--tls is complete", TLSFiles{Enable: true, Cert: "c", Key: "k"}, ""},
+		{"--tlsverify is complete", TLSFiles{Verify: true, Cert: "c", Key: "k", CA: "a"}, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := ""
+			if err := tc.files.Check(); err != nil {
+				got = err.Error()
+			}
+			if got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// authority makes certificates for one test.
+type authority struct {
+	t    *testing.T
+	dir  string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T) *authority {
+	a := &authority{t: t, dir: t.TempDir()}
+	a.cert, a.key = a.make("ca", nil, nil)
+	return a
+}
+
+func (a *authority) make(name string, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+	a.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: parent == nil, BasicConstraintsValid: true,
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	if parent == nil {
+		parent, parentKey = template, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, parentKey)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.write(name+".pem", "CERTIFICATE", der)
+	a.write(name+"-key.pem", "EC PRIVATE KEY", keyDER)
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return cert, key
+}
+
+func (a *authority) write(file, kind string, der []byte) {
+	a.t.Helper()
+	if err := os.WriteFile(filepath.Join(a.dir, file), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// files are the flags of somebody with a certificate of this authority.
+func (a *authority) files(name string) TLSFiles {
+	a.make(name, a.cert, a.key)
+	return TLSFiles{Verify: true, CA: filepath.Join(a.dir, "ca.pem"), Cert: filepath.Join(a.dir, name+".pem"), Key: filepath.Join(a.dir, name+"-key.pem")}
+}
+
+func TestTLSVerify_takesOnlyCertificatesOfItsOwnCA(t *testing.T) {
+	ours, theirs := newAuthority(t), newAuthority(t)
+	server, _, err := ours.files("server").configs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := dockerapi.Listen("tcp://127.0.0.1:0", dockerapi.ListenOptions{TLS: server})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
+	go func() { _ = srv.Serve(l) }()
+	t.Cleanup(func() { srv.Close() })
+
+	_, friend, err := ours.files("friend").configs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, stranger, err := theirs.files("stranger").configs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger.RootCAs = friend.RootCAs // he trusts us, we do not trust him
+	nobody := &tls.Config{RootCAs: friend.RootCAs}
+	outdated := friend.Clone()
+	outdated.MinVersion, outdated.MaxVersion = tls.VersionTLS11, tls.VersionTLS11
+
+	for _, tc := range []struct {
+		name string
+		cfg  *tls.Config
+		want string // part of the error; "" for success
+	}{
+		{"a client of our CA comes in", friend, ""},
+		{"a client of another CA does not", stranger, "certificate"},
+		{"a client without a certificate does not", nobody, "certificate"},
+		{"TLS 1.1 is refused", outdated, "protocol version"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			client := &http.Client{Transport: &http.Transport{TLSClientConfig: tc.cfg, DisableKeepAlives: true}}
+			resp, err := client.Get("https://" + l.Addr().String() + "/_ping")
+			switch {
+			case err == nil:
+				resp.Body.Close()
+				if tc.want != "" {
+					t.Error("came in")
+				}
+			case tc.want == "" || !strings.Contains(err.Error(), tc.want):
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+		})
+	}
+
+	t.Run("an engine of another CA is not spoken to", func(t *testing.T) {
+		_, toEngine, err := theirs.files("manager").configs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := tls.Dial("tcp", l.Addr().String(), toEngine)
+		if err == nil {
+			conn.Close()
+			t.Fatal("connected")
+		}
+	})
+}
