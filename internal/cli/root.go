@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/skep/skep/internal/version"
 )
 
 // Streams are the standard streams a command reads and writes.
@@ -59,8 +61,13 @@ func newRootCommand() *cobra.Command {
 		Short:         "Many Docker Engines as one",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Version:       version.Version + " (" + version.Commit() + ")",
 	}
+	addLogFlags(root)
 	root.AddCommand(
+		newManageCommand(),
+		newListCommand(),
+		newLabCommand(),
 		newVersionCommand(),
 	)
 	return root

@@ -1,0 +1,193 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/skep/skep/internal/daemon"
+	"github.com/skep/skep/internal/discovery"
+	"github.com/skep/skep/internal/discovery/backends"
+	"github.com/skep/skep/internal/placement"
+)
+
+// manageFlags are the flags of `skep manage` as they are given: durations and
+// numbers stay text until they are checked, in the order in which people
+// expect to be told.
+type manageFlags struct {
+	strategy                string
+	filters                 []string
+	hosts                   []string
+	tls                     daemon.TLSFiles
+	insecure, cors          bool
+	refreshMin, refreshMax  string
+	failureRetry            int
+	refreshRetry            int
+	heartbeat               string
+	driver                  string
+	clusterOpts, discovOpts []string
+}
+
+func newManageCommand() *cobra.Command {
+	var f manageFlags
+	cmd := &cobra.Command{
+		Use:     "manage [flags] DISCOVERY",
+		Aliases: []string{"m"},
+		Short:   "Serve many engines as one",
+		Long: `Serve many Docker Engines as one, to anything that speaks the Docker API.
+
+DISCOVERY says where the engines are: nodes://10.0.0.[1:3]:2375 lists them,
+file:///etc/skep/engines names a file with one address a line. Without it,
+$SKEP_DISCOVERY is used.`,
+		Example: `  skep manage -H unix:///run/skep.sock nodes://10.0.0.[1:3]:2375
+  docker -H unix:///run/skep.sock run -d -e constraint:rack==a web`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := f.config(args, os.Getenv)
+			if err != nil {
+				return err
+			}
+			cfg.Logger, err = newLogger(cmd)
+			if err != nil {
+				return err
+			}
+			return daemon.Manage(cmd.Context(), cfg)
+		},
+	}
+	f.register(cmd)
+	return cmd
+}
+
+func (f *manageFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.strategy, "strategy", "spread", "how to choose among engines that fit: spread, binpack or random")
+	flags.StringArrayVarP(&f.filters, "filter", "f", nil, "a filter to use, in this order; repeat it for more (default: health, port, containerslots, dependency, affinity, constraint, whitelist)")
+	flags.StringArrayVarP(&f.hosts, "host", "H", nil, "address to listen on: unix:///path or tcp://host:port; repeat it for more (default: $SKEP_HOST, then tcp://127.0.0.1:2375)")
+	flags.BoolVar(&f.insecure, "insecure", false, "allow plaintext TCP on addresses other than loopback")
+	flags.BoolVar(&f.tls.Enable, "tls", false, "use TLS; implied by --tlsverify")
+	flags.BoolVar(&f.tls.Verify, "tlsverify", false, "use TLS and take only certificates of --tlscacert, from clients and from engines")
+	flags.StringVar(&f.tls.CA, "tlscacert", "", "the CA that clients and engines must have their certificates from")
+	flags.StringVar(&f.tls.Cert, "tlscert", "", "skep's certificate")
+	flags.StringVar(&f.tls.Key, "tlskey", "", "the key of skep's certificate")
+	flags.StringVar(&f.refreshMin, "engine-refresh-min-interval", "30s", "least time between full refreshes of an engine")
+	flags.StringVar(&f.refreshMax, "engine-refresh-max-interval", "60s", "most time between full refreshes of an engine")
+	flags.IntVar(&f.failureRetry, "engine-failure-retry", 3, "probes in a row that must fail before an engine is unhealthy")
+	flags.IntVar(&f.refreshRetry, "engine-refresh-retry", 3, "the former name of --engine-failure-retry")
+	flags.StringVar(&f.heartbeat, "heartbeat", "60s", "time between looks at discovery")
+	flags.BoolVar(&f.cors, "api-enable-cors", false, "let web pages of any origin call the API")
+	flags.BoolVar(&f.cors, "cors", false, "short for --api-enable-cors")
+	flags.StringVarP(&f.driver, "cluster-driver", "c", "swarm", "the cluster driver; there is one")
+	flags.StringArrayVar(&f.clusterOpts, "cluster-opt", nil, "swarm.overcommit=0.05 or swarm.createretry=0")
+	flags.StringArrayVar(&f.discovOpts, "discovery-opt", nil, "an option of the discovery backend, as key=value")
+	for _, hidden := range []string{"engine-refresh-retry", "cluster-driver"} {
+		_ = flags.MarkHidden(hidden)
+	}
+}
+
+// config checks the flags, in the order in which standalone Swarm did.
+func (f *manageFlags) config(args []string, getenv func(string) string) (daemon.ManageConfig, error) {
+	cfg := daemon.ManageConfig{TLS: f.tls, Insecure: f.insecure, CORS: f.cors, FailureRetry: f.failureRetry, Hosts: f.hosts}
+	if err := f.tls.Check(); err != nil {
+		return cfg, err
+	}
+	var err error
+	if cfg.RefreshMin, err = time.ParseDuration(f.refreshMin); err != nil || cfg.RefreshMin <= 0 {
+		return cfg, errors.New("min refresh interval should be a positive number")
+	}
+	if cfg.RefreshMax, err = time.ParseDuration(f.refreshMax); err != nil || cfg.RefreshMax < cfg.RefreshMin {
+		return cfg, errors.New("max refresh interval cannot be less than min refresh interval")
+	}
+	if f.refreshRetry != 3 {
+		return cfg, errors.New("--engine-refresh-retry is deprecated. Use --engine-failure-retry")
+	}
+	if f.failureRetry <= 0 {
+		return cfg, errors.New("invalid failure retry count")
+	}
+	if err := f.discovery(&cfg, args, getenv); err != nil {
+		return cfg, err
+	}
+	// Strategy and filters come before the options that the policy needs, too.
+	if _, err := placement.NewPolicy(f.strategy, f.filters, 0); err != nil {
+		return cfg, err
+	}
+	if f.driver != "swarm" {
+		return cfg, fmt.Errorf("unsupported cluster %q", f.driver)
+	}
+	overcommit, err := f.clusterOptions(&cfg)
+	if err != nil {
+		return cfg, err
+	}
+	if cfg.Policy, err = placement.NewPolicy(f.strategy, f.filters, overcommit); err != nil {
+		return cfg, err
+	}
+	if len(cfg.Hosts) == 0 {
+		cfg.Hosts = hostsOf(getenv)
+	}
+	return cfg, nil
+}
+
+func (f *manageFlags) discovery(cfg *daemon.ManageConfig, args []string, getenv func(string) string) error {
+	url, err := discoveryArg("manage", args, getenv)
+	if err != nil {
+		return err
+	}
+	heartbeat, err := time.ParseDuration(f.heartbeat)
+	if err != nil {
+		return fmt.Errorf("invalid --heartbeat: %w", err)
+	}
+	if heartbeat < time.Second {
+		return errors.New("--heartbeat should be at least one second")
+	}
+	opts, err := parseOpts("--discovery-opt", f.discovOpts)
+	if err != nil {
+		return err
+	}
+	cfg.Discovery, err = backends.New(url, discovery.Options{Heartbeat: heartbeat, Opts: opts})
+	return err
+}
+
+// clusterOptions reads the --cluster-opt. What is no number is an error here;
+// standalone Swarm took it for zero.
+func (f *manageFlags) clusterOptions(cfg *daemon.ManageConfig) (overcommit float64, err error) {
+	opts, err := parseOpts("--cluster-opt", f.clusterOpts)
+	if err != nil {
+		return 0, err
+	}
+	overcommit = 0.05
+	for key, value := range opts {
+		switch key {
+		case "swarm.overcommit":
+			if overcommit, err = strconv.ParseFloat(value, 64); err != nil {
+				return 0, fmt.Errorf("swarm.overcommit should be a number, %q is none", value)
+			}
+		case "swarm.createretry":
+			if cfg.CreateRetry, err = strconv.Atoi(value); err != nil {
+				return 0, fmt.Errorf("swarm.createretry should be a number, %q is none", value)
+			}
+			if cfg.CreateRetry < 0 {
+				return 0, fmt.Errorf("swarm.createretry can not be negative, %d is invalid", cfg.CreateRetry)
+			}
+		default:
+			return 0, fmt.Errorf("unknown --cluster-opt %q: there are swarm.overcommit and swarm.createretry", key)
+		}
+	}
+	return overcommit, nil
+}
+
+func hostsOf(getenv func(string) string) []string {
+	for _, name := range []string{"SKEP_HOST", "SWARM_HOST"} {
+		if list := getenv(name); list != "" {
+			hosts := strings.Split(list, ",")
+			for i, host := range hosts {
+				hosts[i] = strings.TrimSpace(host)
+			}
+			return hosts
+		}
+	}
+	return []string{"tcp://127.0.0.1:2375"}
+}
