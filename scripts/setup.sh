@@ -1,0 +1,30 @@
+#!/bin/sh
+# Installs what skep's demo and tests need and this machine lacks: a Docker
+# Engine and its command line, from the distribution. An engine that is there
+# is neither touched nor restarted.
+set -eu
+
+need=""
+PATH=$PATH:/usr/sbin:/sbin
+command -v dockerd >/dev/null || need="$need docker.io"
+command -v iptables >/dev/null || need="$need iptables"
+if ! command -v docker >/dev/null; then
+	# Newer Debian has the command line in a package of its own.
+	need="$need docker.io"
+	apt-cache show docker-cli >/dev/null 2>&1 && need="$need docker-cli"
+fi
+[ -n "$need" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+	echo "skep: please install Docker Engine (dockerd, docker) and iptables; only Debian and Ubuntu can be set up by this script" >&2
+	exit 1
+fi
+if [ "$(id -u)" != 0 ]; then
+	echo "skep: installing$need needs root: run this as root, or install it yourself: sudo apt-get install$need" >&2
+	exit 1
+fi
+echo "skep: installing$need"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086 # a list of packages
+apt-get install -y -qq --no-install-recommends $need >/dev/null
