@@ -1,0 +1,129 @@
+//go:build linux
+
+package virtualengine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+
+	"github.com/skep/skep/internal/lab"
+)
+
+// sweep brings the stage to how every test begins: all machines on, nothing on
+// the engines but the image tiny, and the manager knows.
+func (u *user) sweep() {
+	u.t.Helper()
+	s := u.stage
+	if err := s.lab.Up(u.t.Context(), machines); err != nil {
+		u.t.Fatalf("lab: %v", err)
+	}
+	errs := make([]error, machines)
+	var wg sync.WaitGroup
+	for i, m := range s.lab.Machines() {
+		wg.Go(func() {
+			if err := sweepEngine(u.t.Context(), m); err != nil {
+				errs[i] = fmt.Errorf("sweep %s: %w", m.Name, err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		u.t.Fatal(err)
+	}
+	u.awaitEngines(machines)
+	u.eventually(10*time.Second, func() error {
+		if left := u.names("-a"); len(left) > 0 {
+			return fmt.Errorf("docker ps -a shows what is gone: %q", left)
+		}
+		return nil
+	})
+}
+
+func sweepEngine(ctx context.Context, m lab.Machine) error {
+	c, err := client.New(client.WithHost(m.Host()))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	containers, err := c.ContainerList(ctx, client.ContainerListOptions{All: true})
+	if err != nil {
+		return err
+	}
+	slots := make(chan struct{}, 8)
+	var wg sync.WaitGroup
+	errs := make([]error, len(containers.Items))
+	for i, item := range containers.Items {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			_, err := c.ContainerRemove(ctx, item.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+			if !errdefs.IsNotFound(err) && (err == nil || !strings.Contains(err.Error(), "already in progress")) {
+				errs[i] = err
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(append(errs, sweepNetworks(ctx, c), sweepVolumes(ctx, c), sweepImages(ctx, c))...)
+}
+
+func sweepNetworks(ctx context.Context, c *client.Client) error {
+	networks, err := c.NetworkList(ctx, client.NetworkListOptions{})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, n := range networks.Items {
+		if !slices.Contains([]string{"bridge", "host", "none"}, n.Name) {
+			_, err := c.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func sweepVolumes(ctx context.Context, c *client.Client) error {
+	volumes, err := c.VolumeList(ctx, client.VolumeListOptions{})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, v := range volumes.Items {
+		_, err := c.VolumeRemove(ctx, v.Name, client.VolumeRemoveOptions{Force: true})
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func sweepImages(ctx context.Context, c *client.Client) error {
+	images, err := c.ImageList(ctx, client.ImageListOptions{})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	remove := func(ref string) {
+		_, err := c.ImageRemove(ctx, ref, client.ImageRemoveOptions{Force: true, PruneChildren: true})
+		if !errdefs.IsNotFound(err) {
+			errs = append(errs, err)
+		}
+	}
+	for _, image := range images.Items {
+		if !slices.Contains(image.RepoTags, tiny) {
+			remove(image.ID)
+			continue
+		}
+		for _, ref := range append(image.RepoTags, image.RepoDigests...) {
+			if ref != tiny {
+				remove(ref)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
