@@ -226,11 +226,12 @@ func addDescendants(set engine.ImageSet, root string, ids map[string]bool) {
 			children[img.ParentID] = append(children[img.ParentID], img.ID)
 		}
 	}
+	seen := map[string]bool{} // on this engine; an image may name itself its parent
 	for next := []string{root}; len(next) > 0; {
 		id := next[len(next)-1]
 		next = next[:len(next)-1]
-		if !ids[id] || id == root {
-			ids[id] = true
+		if !seen[id] {
+			seen[id], ids[id] = true, true
 			next = append(next, children[id]...)
 		}
 	}

@@ -21,11 +21,16 @@ import (
 func shop(t *testing.T) *cluster.Cluster {
 	t.Helper()
 	engines := enginetest.StartMany(t, 2)
-	for _, e := range engines {
+	for i, e := range engines {
 		e.AddImage(enginetest.Image{ID: "sha256:" + id64("ba5e"), Tags: []string{"base:1"}})
-		e.AddImage(enginetest.Image{ID: "sha256:" + id64("c0de"), ParentID: "sha256:" + id64("ba5e"), Tags: []string{"code:latest", "reg.example/code:2"}})
+		e.AddImage(enginetest.Image{ID: "sha256:" + id64("1a7e"), ParentID: "sha256:" + id64("ba5e")})
+		code := enginetest.Image{ID: "sha256:" + id64("c0de"), Tags: []string{"code:latest", "reg.example/code:2"}}
+		if i == 1 { // where it was built; who has pulled an image does not know its parent
+			code.ParentID = "sha256:" + id64("1a7e")
+		}
+		e.AddImage(code)
 	}
-	engines[1].AddImage(enginetest.Image{ID: "sha256:" + id64("0dd"), Tags: []string{"odd:1"}})
+	engines[1].AddImage(enginetest.Image{ID: "sha256:" + id64("0dd"), ParentID: "sha256:" + id64("0dd"), Tags: []string{"odd:1"}})
 	container := func(id, name string, created int, image, state, list, inspect string) rawContainer {
 		return rawContainer{
 			fmt.Sprintf(`{"Id":%q,"Names":["/%s"],"Created":%d,"ImageID":"sha256:%s","State":%q%s}`, id64(id), name, created, id64(image), state, list),
