@@ -31,6 +31,11 @@ type Backend interface {
 	// again every Options.Heartbeat. Backends to which nothing can be announced
 	// return ErrNotImplemented.
 	Register(ctx context.Context, addr string) error
+
+	// Deregister takes back what this Backend has announced of addr, at once
+	// rather than after its TTL. Nothing announced is no error. Backends to
+	// which nothing can be announced return ErrNotImplemented.
+	Deregister(ctx context.Context, addr string) error
 }
 
 // Update is either a new list or an error, and an error leaves the list as it

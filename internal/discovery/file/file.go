@@ -52,3 +52,6 @@ func (b *Backend) Watch(ctx context.Context) <-chan discovery.Update {
 
 // Register implements [discovery.Backend]. The file is its author's alone.
 func (b *Backend) Register(context.Context, string) error { return discovery.ErrNotImplemented }
+
+// Deregister implements [discovery.Backend].
+func (b *Backend) Deregister(context.Context, string) error { return discovery.ErrNotImplemented }
