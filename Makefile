@@ -4,7 +4,7 @@ FUZZTIME ?= 10s
 # go test runs packages in parallel; on small machines engines need the rest.
 UNIT    = ./cmd/... ./internal/...
 
-.PHONY: build setup demo demo-down check test test-unit test-integration bench fuzz clean
+.PHONY: build setup setup-tests demo demo-down check test test-unit test-integration bench fuzz clean
 
 build:
 	$(GO) build -o bin/skep ./cmd/skep
@@ -12,6 +12,10 @@ build:
 # Installs Docker Engine from the distribution where it is missing.
 setup:
 	scripts/setup.sh
+
+# ... and the stores that tests start.
+setup-tests:
+	scripts/setup.sh tests
 
 demo: setup build
 	demo/demo.sh up
@@ -31,12 +35,12 @@ test: test-unit test-integration
 
 # Twice: virtual-time tests (testing/synctest) are left out of the race run,
 # where their timers are known to crash before Go 1.27.
-test-unit: setup
+test-unit: setup-tests
 	$(GO) test -race -timeout 5m $(UNIT)
 	$(GO) test -timeout 5m $(UNIT)
 
-test-integration: setup
-	$(GO) test -count=1 -timeout 20m ./test/...
+test-integration: setup-tests
+	$(GO) test -count=1 -p 1 -timeout 20m ./test/...
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem $(UNIT)

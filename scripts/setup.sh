@@ -1,7 +1,8 @@
 #!/bin/sh
-# Installs what skep's demo and tests need and this machine lacks: a Docker
-# Engine and its command line, from the distribution. An engine that is there
-# is neither touched nor restarted.
+# Installs what skep's demo needs and this machine lacks: a Docker Engine and
+# its command line, from the distribution. With the argument "tests" also etcd
+# and ZooKeeper, which the tests start by themselves. An engine that is there is
+# neither touched nor restarted.
 set -eu
 
 need=""
@@ -13,10 +14,14 @@ if ! command -v docker >/dev/null; then
 	need="$need docker.io"
 	apt-cache show docker-cli >/dev/null 2>&1 && need="$need docker-cli"
 fi
+if [ "${1:-}" = tests ]; then
+	command -v etcd >/dev/null || need="$need etcd-server"
+	[ -e /usr/share/java/zookeeper.jar ] || need="$need zookeeper"
+fi
 [ -n "$need" ] || exit 0
 
 if ! command -v apt-get >/dev/null; then
-	echo "skep: please install Docker Engine (dockerd, docker) and iptables; only Debian and Ubuntu can be set up by this script" >&2
+	echo "skep: please install$need; only Debian and Ubuntu can be set up by this script" >&2
 	exit 1
 fi
 if [ "$(id -u)" != 0 ]; then
@@ -26,5 +31,9 @@ fi
 echo "skep: installing$need"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
+case $need in
+# The stores are for tests alone: they are not started as services.
+*etcd-server* | *zookeeper*) export RUNLEVEL=1 ;;
+esac
 # shellcheck disable=SC2086 # a list of packages
 apt-get install -y -qq --no-install-recommends $need >/dev/null

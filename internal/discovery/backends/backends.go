@@ -8,7 +8,10 @@ import (
 
 	"github.com/skep/skep/internal/discovery"
 	"github.com/skep/skep/internal/discovery/file"
+	"github.com/skep/skep/internal/discovery/kv"
 	"github.com/skep/skep/internal/discovery/nodes"
+	"github.com/skep/skep/internal/discovery/token"
+	"github.com/skep/skep/internal/kvstore/stores"
 )
 
 // row is one backend: rest is what follows "scheme://" in the URL.
@@ -22,6 +25,10 @@ func table() []row {
 	return []row{
 		{"nodes", openNodes},
 		{"file", openFile},
+		{"token", openToken},
+		{"etcd", openStore("etcd")},
+		{"consul", openStore("consul")},
+		{"zk", openStore("zk")},
 	}
 }
 
@@ -31,6 +38,22 @@ func openNodes(list string, _ discovery.Options) (discovery.Backend, error) {
 
 func openFile(path string, opts discovery.Options) (discovery.Backend, error) {
 	return result(file.New(path, opts))
+}
+
+func openToken(rest string, opts discovery.Options) (discovery.Backend, error) {
+	return result(token.New(rest, opts))
+}
+
+// openStore opens discovery by a key-value store. The URL is read at once; a
+// store is opened for as long as it is used.
+func openStore(scheme string) func(rest string, opts discovery.Options) (discovery.Backend, error) {
+	return func(rest string, opts discovery.Options) (discovery.Backend, error) {
+		open, prefix, err := stores.Opener(scheme, rest, opts.Opts)
+		if err != nil {
+			return nil, err
+		}
+		return result(kv.New(open, prefix, opts))
+	}
 }
 
 // result keeps a nil *B from becoming a Backend that is not nil.

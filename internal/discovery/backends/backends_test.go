@@ -11,6 +11,7 @@ import (
 	"github.com/skep/skep/internal/discovery"
 	"github.com/skep/skep/internal/discovery/backends"
 	"github.com/skep/skep/internal/discovery/file"
+	"github.com/skep/skep/internal/discovery/kv"
 )
 
 func TestNew_readsListsOfAddresses(t *testing.T) {
@@ -50,13 +51,27 @@ func TestNew_knowsFiles(t *testing.T) {
 	}
 }
 
+func TestNew_knowsStores(t *testing.T) {
+	for _, url := range []string{"etcd://a:1,b:2/prefix", "consul://a:1", "zk://a:1,b:1/some/where"} {
+		b, err := backends.New(url, discovery.Options{Opts: map[string]string{"kv.path": "nodes"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := b.(*kv.Backend); !ok {
+			t.Errorf("%s: got a %T", url, b)
+		}
+	}
+}
+
 func TestNew_refuses(t *testing.T) {
 	for _, tc := range []struct{ name, url, want string }{
-		{"an unknown scheme", "etcd3://a:1", `discovery service not supported: "etcd3://"; skep knows nodes://, file://, and addresses between commas`},
+		{"an unknown scheme", "etcd3://a:1", `discovery service not supported: "etcd3://"; skep knows nodes://, file://, token://, etcd://, consul://, zk://, and addresses between commas`},
 		{"no scheme before the slashes", "://a:1", `discovery service not supported: "://"`},
 		{"a token without its scheme", "0ac50ef75c9739f5bfeeaf00503d4e6e",
 			"address 0ac50ef75c9739f5bfeeaf00503d4e6e: missing port in address, please check you are using the correct discovery (missing token:// ?)"},
 		{"an empty list", "nodes://", "the list of engines is empty"},
+		{"a store without an address", "etcd:///swarm", "etcd:///swarm: the address of the store is missing: write host:port"},
+		{"several agents of Consul", "consul://a:1,b:1", "consul://a:1,b:1: consul does not support multiple endpoints"},
 		{"no path", "file://", "the path of the list of engines is missing"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

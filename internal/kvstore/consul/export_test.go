@@ -1,0 +1,8 @@
+package consul
+
+// For tests of what only the wire shows.
+var (
+	LeastTTL  = leastTTL
+	NextIndex = nextIndex
+	CheckKey  = checkKey
+)

@@ -1,0 +1,112 @@
+package etcd
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/skep/skep/internal/kvstore"
+)
+
+// probeEvery is how often at most a watch asks whether etcd is still there: the
+// client reconnects watches in silence, for ever.
+const probeEvery = 5 * time.Second
+
+// Watch implements [kvstore.Store].
+func (s *Store) Watch(ctx context.Context, prefix string, retry time.Duration) <-chan kvstore.Snapshot {
+	return kvstore.Feed(ctx, retry, func(ctx context.Context, send func(kvstore.Snapshot)) {
+		pause := min(retry, probeEvery)
+		for ctx.Err() == nil {
+			if err := s.follow(ctx, prefix, pause, send); err != nil && ctx.Err() == nil {
+				send(kvstore.Snapshot{Err: err})
+				wait(ctx, min(pause, time.Second))
+			}
+		}
+	})
+}
+
+// follow lists what is there and then applies the changes that etcd tells, until
+// something fails. It returns nil when it only has to be called again, as after
+// the revisions that it had not seen yet were compacted away.
+func (s *Store) follow(ctx context.Context, prefix string, probe time.Duration, send func(kvstore.Snapshot)) error {
+	pairs, revision, err := s.list(ctx, prefix)
+	if err != nil {
+		return err
+	}
+	send(kvstore.Snapshot{Pairs: sorted(pairs)})
+
+	opened, stop := s.openWatch(ctx, below(prefix), clientv3.WithPrefix(), clientv3.WithRev(revision+1))
+	defer stop()
+	var changes clientv3.WatchChan // nil until it is open
+	probes := time.NewTicker(probe)
+	defer probes.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-probes.C:
+			if err := s.probe(ctx, prefix); err != nil {
+				return err
+			}
+		case changes = <-opened:
+		case change, open := <-changes:
+			if !open || change.CompactRevision != 0 {
+				// The next call starts at what is there now. A watch that is
+				// closed again and again waits for the list in between.
+				wait(ctx, 100*time.Millisecond)
+				return nil
+			}
+			if err := change.Err(); err != nil {
+				return s.explain("watch "+prefix, err)
+			}
+			apply(pairs, change.Events)
+			if len(change.Events) > 0 {
+				send(kvstore.Snapshot{Pairs: sorted(pairs)})
+			}
+		}
+	}
+}
+
+// openWatch opens a watch in a goroutine: the client waits for etcd to confirm
+// it, without any time-out. stop ends the watch, and the goroutine.
+func (s *Store) openWatch(ctx context.Context, key string, opts ...clientv3.OpOption) (opened <-chan clientv3.WatchChan, stop func()) {
+	// A member that has lost its leader knows of no changes, and would say none.
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	channel := make(chan clientv3.WatchChan, 1)
+	var opening sync.WaitGroup
+	opening.Go(func() { channel <- s.client.Watch(ctx, key, opts...) })
+	return channel, func() {
+		cancel()
+		opening.Wait()
+	}
+}
+
+func apply(pairs map[string]string, events []*clientv3.Event) {
+	for _, e := range events {
+		if e.Type == clientv3.EventTypeDelete {
+			delete(pairs, string(e.Kv.Key))
+		} else {
+			pairs[string(e.Kv.Key)] = string(e.Kv.Value)
+		}
+	}
+}
+
+func (s *Store) probe(ctx context.Context, prefix string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	if _, err := s.client.Get(ctx, below(prefix), clientv3.WithPrefix(), clientv3.WithCountOnly()); err != nil {
+		return s.explain("watch "+prefix, err)
+	}
+	return nil
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

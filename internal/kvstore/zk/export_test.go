@@ -1,0 +1,7 @@
+package zk
+
+// What the tests of the parsers need.
+var (
+	ReadGreeting = readGreeting
+	Waiting      = waiting
+)
