@@ -1,0 +1,186 @@
+package replica
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	dialTimeout = 5 * time.Second
+	// idleTimeout is shorter than that of the primary's front door, so that it
+	// does not close a connection on which a request has just been sent.
+	idleTimeout = 90 * time.Second
+	maxIdle     = 64
+	maxHead     = 1 << 20 // bytes of an answer's header
+	// continueTimeout is how long the primary may take until it wants a body.
+	continueTimeout = time.Minute
+)
+
+// keepAlive ends connections to a machine that is gone within half a minute.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
+
+func (h *Handler) newTransport() *http.Transport {
+	dial := func(ctx context.Context, _, address string) (net.Conn, error) { return h.dial(ctx, address) }
+	return &http.Transport{
+		DialContext: dial, DialTLSContext: dial,
+		MaxIdleConnsPerHost: maxIdle, IdleConnTimeout: idleTimeout,
+		MaxResponseHeaderBytes: maxHead, ExpectContinueTimeout: continueTimeout,
+		DisableCompression: true, // bytes are passed on as they are
+	}
+}
+
+// dial connects to another manager. Its errors are of requests that were not
+// sent.
+func (h *Handler) dial(ctx context.Context, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := h.cfg.Dial(ctx, "tcp", address)
+	if err != nil {
+		return nil, unsentError{err}
+	}
+	if h.cfg.TLS == nil {
+		return conn, nil
+	}
+	cfg := h.cfg.TLS.Clone()
+	cfg.NextProtos = []string{"http/1.1"} // HTTP/2 has no connections to hijack
+	if cfg.ServerName == "" {
+		cfg.ServerName, _, _ = net.SplitHostPort(address)
+	}
+	secure := tls.Client(conn, cfg)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, unsentError{err}
+	}
+	return secure, nil
+}
+
+func isUnsent(err error) bool {
+	_, unsent := errors.AsType[unsentError](err)
+	return unsent
+}
+
+func (h *Handler) url(address, path string) string {
+	u := url.URL{Scheme: h.scheme(), Host: address, Path: path}
+	return u.String()
+}
+
+func (h *Handler) scheme() string {
+	if h.cfg.TLS != nil {
+		return "https"
+	}
+	return "http"
+}
+
+// outgoing is the request as the primary gets it.
+func (h *Handler) outgoing(ctx context.Context, j *job, p *peer) *http.Request {
+	u := *j.r.URL
+	u.Scheme, u.Host, u.User = h.scheme(), p.address, nil
+	out := &http.Request{
+		Method: j.r.Method, URL: &u, Host: j.r.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: endToEnd(j.r.Header), Body: j.attempt(), ContentLength: j.r.ContentLength,
+	}
+	if _, ok := out.Header["User-Agent"]; !ok {
+		out.Header["User-Agent"] = []string{""} // none of ours instead
+	}
+	out.Header.Set(forwardedBy, h.cfg.Advertise)
+	return out.WithContext(ctx)
+}
+
+// endToEnd gives the headers that are not about one connection.
+func endToEnd(from http.Header) http.Header {
+	h := from.Clone()
+	for _, list := range from.Values("Connection") {
+		for name := range strings.SplitSeq(list, ",") {
+			h.Del(strings.TrimSpace(name))
+		}
+	}
+	for _, name := range []string{"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Expect"} {
+		h.Del(name)
+	}
+	return h
+}
+
+// forward has the primary answer an ordinary request. An error is returned only
+// while nothing was answered.
+func (h *Handler) forward(w http.ResponseWriter, j *job, p *peer) error {
+	ctx, cancel := context.WithCancelCause(j.r.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(p.ctx, func() { cancel(context.Cause(p.ctx)) })()
+	out := h.outgoing(ctx, j, p)
+	defer out.Body.Close()
+	if j.body != nil {
+		// The primary asks for the body when it acts on the request. Until then
+		// another one can be asked.
+		out.Header.Set("Expect", "100-continue")
+	}
+	resp, err := h.transport.RoundTrip(out)
+	if err != nil {
+		if p.ctx.Err() != nil {
+			return context.Cause(p.ctx)
+		}
+		return err
+	}
+	defer resp.Body.Close()
+	if err := refusal(resp); err != nil {
+		return err
+	}
+	passOn(w, resp)
+	return nil
+}
+
+// refusal is the error that stands for the answer of a manager which is not the
+// primary.
+func refusal(resp *http.Response) error {
+	switch {
+	case resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get(notPrimary) != "":
+		return unsentError{errors.New("it is not the primary any more, or not yet")}
+	case resp.StatusCode < http.StatusOK:
+		return errors.New("it answered " + resp.Status + " to a request that is no upgrade")
+	}
+	return nil
+}
+
+// passOn copies an answer, and flushes what comes as it comes: logs, events and
+// progress are watched by people.
+func passOn(w http.ResponseWriter, resp *http.Response) {
+	header := w.Header()
+	for name, values := range endToEnd(resp.Header) {
+		header[name] = values
+	}
+	if length := resp.Header["Content-Length"]; resp.ContentLength >= 0 && len(length) > 0 {
+		header["Content-Length"] = length
+	}
+	w.WriteHeader(resp.StatusCode)
+	flush := http.NewResponseController(w).Flush
+	if resp.ContentLength != 0 {
+		_ = flush()
+	}
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := resp.Body.Read(buf)
+		if n > 0 {
+			if _, werr := w.Write(buf[:n]); werr != nil {
+				return
+			}
+			_ = flush()
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			// The status is out; only a broken connection can tell that the
+			// answer is not whole.
+			panic(http.ErrAbortHandler)
+		}
+	}
+	for name, values := range resp.Trailer {
+		header[http.TrailerPrefix+name] = values
+	}
+}
