@@ -168,12 +168,19 @@ func earlierBuilds(query url.Values) (found []placement.Expression) {
 	return found
 }
 
-// CancelBuild cancels a build, wherever it is.
+// CancelBuild cancels a build where it is; one that this manager has not placed
+// is looked for on all engines.
 func (c *Cluster) CancelBuild(ctx context.Context, query url.Values, v apiversion.Version) error {
-	if query.Get("id") == "" {
+	id := query.Get("id")
+	if id == "" {
 		return invalid("build ID not provided")
 	}
 	members := c.answering()
+	if at := c.buildKit.seats.find(seatID{buildSeat, id}); at != nil {
+		if i := slices.IndexFunc(members, func(m *member) bool { return m.Engine == at }); i >= 0 {
+			members = members[i : i+1]
+		}
+	}
 	if len(members) == 0 {
 		return noNode()
 	}

@@ -27,11 +27,33 @@ type Config struct {
 	RefreshMin, RefreshMax time.Duration
 	ProbeInterval          time.Duration
 	FailureRetry           int
+
+	// ListRefresh says which lists are made of a fresh inventory.
+	ListRefresh ListRefresh
+
+	// RescheduleAfter is how long an engine must be known not to answer before
+	// its containers with the policy on-node-failure are made anew elsewhere;
+	// default 5 s. For an engine that this manager has never met it is four
+	// times that.
+	RescheduleAfter time.Duration
+	// Ledger keeps what must be known for that over restarts; nil for nothing.
+	// No other cluster may use it.
+	Ledger Ledger
+	// Acting says whether this manager is the one that moves and removes
+	// containers by itself; nil for always. It is asked before each change.
+	Acting func() bool
+
+	// Role says what this manager is among others, for [Cluster.Info]: "primary",
+	// or "replica" and the primary's address, empty if unknown. Nil for the only
+	// manager, which is the primary.
+	Role func() (role, primary string)
 }
 
 const (
 	// inspectsAtOnce bounds the inspects under way over all engines.
 	inspectsAtOnce = 256
+	// inventoriesAtOnce bounds the engines whose first inventory is being read.
+	inventoriesAtOnce = 64
 	// answerTimeout is how long an engine may take for its part of a question
 	// that is asked of many; who is late is left out, and named where the
 	// answer has room for it.
@@ -42,9 +64,14 @@ const (
 type Cluster struct {
 	cfg      Config
 	inspects engine.Limiter
-	events   *eventHub
-	running  sync.WaitGroup // the engines' goroutines
-	images   imageCache
+	// inventories bounds first inventories, as inspects does inspects.
+	inventories engine.Limiter
+	events      *eventHub
+	running     sync.WaitGroup // the engines' goroutines
+	images      imageCache
+	version     versionCache
+	moves       *rescheduler
+	buildKit    buildKit
 
 	// scheduling is held while a container is placed, never during a call.
 	scheduling sync.Mutex
@@ -59,6 +86,8 @@ type Cluster struct {
 	ordered  []*member          // by name, for people; replaced, never changed
 	index    index
 	execs    execIndex
+	// hidden are the containers that are not shown, as others have their place.
+	hidden map[string]bool
 }
 
 // member is an engine of this cluster.
@@ -66,6 +95,7 @@ type member struct {
 	*engine.Engine
 	cancel context.CancelFunc
 	view   nodeView
+	info   infoCache
 	// shown is what the engine's containers in the index say of it; guarded by
 	// the cluster's mu.
 	shown shownEngine
@@ -84,16 +114,20 @@ func New(cfg Config) (*Cluster, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Cluster{
-		cfg:      cfg,
-		inspects: engine.NewLimiter(inspectsAtOnce),
-		events:   newEventHub(),
-		reserved: map[*reservation]struct{}{},
-		members:  map[string]*member{},
-		admitted: map[string]*member{},
-		index:    newIndex(),
-		execs:    newExecIndex(),
-	}, nil
+	c := &Cluster{
+		cfg:         cfg,
+		inspects:    engine.NewLimiter(inspectsAtOnce),
+		inventories: engine.NewLimiter(inventoriesAtOnce),
+		events:      newEventHub(),
+		reserved:    map[*reservation]struct{}{},
+		members:     map[string]*member{},
+		admitted:    map[string]*member{},
+		index:       newIndex(),
+		execs:       newExecIndex(),
+	}
+	var err error
+	c.moves, err = newRescheduler(c, cfg.Ledger)
+	return c, err
 }
 
 // Run follows the lists of engine addresses from discovery until ctx is done
@@ -102,6 +136,7 @@ func (c *Cluster) Run(ctx context.Context, lists <-chan []string) {
 	defer c.running.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	c.running.Go(func() { c.moves.run(ctx) })
 	for {
 		select {
 		case <-ctx.Done():
@@ -140,6 +175,7 @@ func (c *Cluster) setAddresses(ctx context.Context, addresses []string) {
 	c.mu.Unlock()
 	for _, m := range left {
 		c.cfg.Logger.Info("engine left", "addr", m.Address(), "engine", m.Name())
+		c.moves.left(m.Engine)
 		m.cancel()
 	}
 	for addr := range wanted {
@@ -147,6 +183,8 @@ func (c *Cluster) setAddresses(ctx context.Context, addresses []string) {
 			c.cfg.Logger.Error("engine not added", "addr", addr, "err", err)
 		}
 	}
+	c.pace()
+	c.moves.look()
 	c.reorder()
 }
 
@@ -158,7 +196,7 @@ func (c *Cluster) add(ctx context.Context, addr string) error {
 	}
 	e, err := engine.New(engine.Config{
 		Address: addr, TLS: c.cfg.TLS, Observer: (*observer)(c), Admit: c.admit,
-		Logger: c.cfg.Logger, Dial: c.cfg.Dial, Inspects: c.inspects,
+		Logger: c.cfg.Logger, Dial: c.cfg.Dial, Inspects: c.inspects, Inventories: c.inventories,
 		RefreshMin: c.cfg.RefreshMin, RefreshMax: c.cfg.RefreshMax,
 		ProbeInterval: c.cfg.ProbeInterval, FailureRetry: c.cfg.FailureRetry,
 	})
@@ -215,6 +253,7 @@ func (c *Cluster) reorder() {
 		return compareNatural(a.Name()+" "+a.Address().String(), b.Name()+" "+b.Address().String())
 	})
 	c.ordered = ordered
+	c.version.changes.Add(1)
 }
 
 func named(m *member) bool { return m.Identity() != nil }
@@ -262,6 +301,7 @@ func (o *observer) EngineState(e *engine.Engine, from, to engine.State, err erro
 	if to == engine.Pending || to == engine.Disconnected {
 		c.release(e)
 	}
+	c.moves.look()
 	c.reorder()
 }
 
@@ -287,6 +327,8 @@ func (c *Cluster) release(e *engine.Engine) {
 
 func (o *observer) EngineContainers(e *engine.Engine, put, gone []*engine.Container) {
 	c := (*Cluster)(o)
+	c.moves.notice(e, put)
+	c.moves.gone(gone)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.dropContainers(e, gone)
@@ -296,7 +338,7 @@ func (o *observer) EngineContainers(e *engine.Engine, put, gone []*engine.Contai
 	}
 	m.shown = shownOf(e)
 	for _, ec := range put {
-		c.index.put(newContainer(e, ec))
+		c.show(e, ec)
 	}
 	m.view.changed()
 }
@@ -319,12 +361,13 @@ func (o *observer) EngineObjects(e *engine.Engine) {
 		return
 	}
 	m.view.changed()
+	c.version.changes.Add(1)
 	shown := shownOf(e)
 	changed := m.shown != shownEngine{} && m.shown != shown
 	if changed {
 		m.shown = shown
 		for _, ec := range e.Containers() {
-			c.index.put(newContainer(e, ec))
+			c.show(e, ec)
 		}
 	}
 	c.mu.Unlock()

@@ -33,10 +33,21 @@ func (c *Cluster) Create(ctx context.Context, o CreateOptions) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	answer, err := c.createAnywhere(ctx, r)
+	for retry := 0; err != nil && retry < c.cfg.CreateRetry && ctx.Err() == nil; retry++ {
+		c.cfg.Logger.Warn("create failed, trying again", "name", r.name, "retry", retry+1, "err", err)
+		answer, err = c.createSomewhere(ctx, r)
+	}
+	return answer, err
+}
+
+// createAnywhere creates the container where its image can be had.
+func (c *Cluster) createAnywhere(ctx context.Context, r *createRequest) ([]byte, error) {
 	if ref := parseImageRef(r.image); r.image != "" {
 		if holders := c.holders(ref); localOnly(holders, ref) {
 			// Pulling it could only fail, or bring a stranger's image of the
 			// same name.
+			var err error
 			if r, err = r.onHolders(holders); err != nil {
 				return nil, err
 			}
@@ -45,10 +56,6 @@ func (c *Cluster) Create(ctx context.Context, o CreateOptions) ([]byte, error) {
 	answer, err := c.createSomewhere(ctx, r)
 	if moved := c.elsewhere(r, err); moved != nil {
 		answer, err = c.createSomewhere(ctx, moved)
-	}
-	for retry := 0; err != nil && retry < c.cfg.CreateRetry && ctx.Err() == nil; retry++ {
-		c.cfg.Logger.Warn("create failed, trying again", "name", r.name, "retry", retry+1, "err", err)
-		answer, err = c.createSomewhere(ctx, r)
 	}
 	return answer, err
 }
@@ -108,6 +115,7 @@ func (c *Cluster) createSomewhere(ctx context.Context, r *createRequest) ([]byte
 	defer func() { c.settle(res, shown) }()
 	answer, err := c.createOn(ctx, chosen.Engine, r)
 	if err != nil {
+		c.moves.doubted(chosen.Engine, r.swarmID, err)
 		return nil, err
 	}
 	var created struct {
@@ -116,6 +124,7 @@ func (c *Cluster) createSomewhere(ctx context.Context, r *createRequest) ([]byte
 	if err := json.Unmarshal(answer, &created); err != nil || created.ID == "" {
 		return nil, fmt.Errorf("engine %s: create gave no container ID: %s", chosen.Name(), answer)
 	}
+	c.moves.created(chosen.Engine, created.ID, r)
 	shown = c.refreshContainer(ctx, chosen.Engine, created.ID)
 	if r.name == "" {
 		c.makeNameUnique(ctx, created.ID)

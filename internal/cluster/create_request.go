@@ -39,6 +39,9 @@ type createRequest struct {
 	placement placement.Request
 	// only, when not nil, are the engines to choose from.
 	only map[*engine.Engine]bool
+	// replaces is the container of a failed engine whose place this one takes,
+	// name and swarm ID with it; "" for what users ask for.
+	replaces string
 }
 
 // expressionSources are the prefixes of environment variables that speak to
@@ -54,12 +57,15 @@ func invalid(format string, args ...any) error {
 	return fail(errdefs.ErrInvalidArgument, format, args...)
 }
 
-func (c *Cluster) readCreate(o CreateOptions) (*createRequest, error) {
+func (c *Cluster) readCreate(o CreateOptions) (*createRequest, error) { return c.readCreateFor(o, "") }
+
+// readCreateFor reads a create that is to replace another container, or none.
+func (c *Cluster) readCreateFor(o CreateOptions, replaces string) (*createRequest, error) {
 	body, err := rawjson.ParseObject(o.Body)
 	if err != nil {
 		return nil, invalid("invalid JSON: %v", err)
 	}
-	r := &createRequest{CreateOptions: o, body: body, name: plainName(o.Query.Get("name")), labels: map[string]string{}}
+	r := &createRequest{CreateOptions: o, body: body, name: plainName(o.Query.Get("name")), labels: map[string]string{}, replaces: replaces}
 	var env, exposed []string
 	var ports map[string]json.RawMessage
 	for key, into := range map[string]any{
@@ -79,7 +85,7 @@ func (c *Cluster) readCreate(o CreateOptions) (*createRequest, error) {
 	if err := r.readExpressions(expressions); err != nil {
 		return nil, err
 	}
-	if err := r.identify(); err != nil {
+	if err := c.identify(r); err != nil {
 		return nil, err
 	}
 	must(body.Set("Labels", r.labels))
@@ -102,9 +108,20 @@ func (c *Cluster) readCreate(o CreateOptions) (*createRequest, error) {
 	return r, c.readVolumes(r)
 }
 
-// identify gives the container the ID that stays with it when it is moved.
-func (r *createRequest) identify() error {
+// identify gives the container the ID that stays with it when it is moved. One
+// that a user gives is kept unless another container has it, as when he makes
+// one like another with all its labels: else they would pass for copies.
+func (c *Cluster) identify(r *createRequest) error {
 	r.swarmID = r.labels[LabelSwarmID]
+	if r.replaces == "" {
+		delete(r.labels, LabelGeneration)
+		c.mu.RLock()
+		taken := r.swarmID != "" && len(withPrefix(c.index.bySwarmID, r.swarmID+"\x00", 1)) > 0
+		c.mu.RUnlock()
+		if taken {
+			r.swarmID = ""
+		}
+	}
 	if r.swarmID == "" {
 		id := make([]byte, 32)
 		if _, err := rand.Read(id); err != nil {

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/docker/go-units"
@@ -41,7 +43,7 @@ func (c *Cluster) Info() system.Info {
 	members := c.all()
 	rows := make([][2]string, 0, 9*len(members))
 	for _, m := range members {
-		s := c.engineStatus(m)
+		s := m.info.get(m, c.engineStatus)
 		info.Containers += s.containers
 		info.ContainersRunning += s.running
 		info.ContainersPaused += s.paused
@@ -51,13 +53,52 @@ func (c *Cluster) Info() system.Info {
 		info.MemTotal += s.memory
 		rows = append(rows, s.rows...)
 	}
-	info.SystemStatus = append([][2]string{
-		{"Role", "primary"},
+	info.SystemStatus = append(append(c.roleRows(), [][2]string{
 		{"Strategy", c.cfg.Policy.Strategy()},
 		{"Filters", strings.Join(c.cfg.Policy.Filters(), ", ")},
 		{"Nodes", fmt.Sprint(len(members))},
-	}, rows...)
+	}...), rows...)
 	return info
+}
+
+// roleRows say who this manager is among others, and who leads if it does not.
+func (c *Cluster) roleRows() [][2]string {
+	role, primary := "primary", ""
+	if c.cfg.Role != nil {
+		role, primary = c.cfg.Role()
+	}
+	rows := [][2]string{{"Role", role}}
+	if role != "primary" {
+		if primary == "" {
+			primary = "(unknown)"
+		}
+		rows = append(rows, [2]string{"Primary", primary})
+	}
+	return rows
+}
+
+// infoCache keeps an engine's part of Info until it changes: dashboards ask
+// often, and of a thousand engines few have changed in between.
+type infoCache struct {
+	mu     sync.Mutex
+	view   uint64        // of the node that made was made of; guarded by mu
+	status engine.Status // likewise
+	made   *engineStatus // nil when there is none; never changed; guarded by mu
+}
+
+// get gives the engine's part, made anew when something has changed since.
+func (i *infoCache) get(m *member, make func(*member) engineStatus) *engineStatus {
+	// Read before what they stand for: a change in between is then seen later.
+	view, status := m.view.current(), m.Status()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	same := i.made != nil && view == i.view && status.Err == nil && i.status.Err == nil &&
+		status.State == i.status.State && status.Updated.Equal(i.status.Updated)
+	if !same {
+		made := make(m)
+		i.view, i.status, i.made = view, status, &made
+	}
+	return i.made
 }
 
 // engineStatus is one engine's part of Info.
@@ -129,15 +170,32 @@ func cores(nano int64) string {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
+// versionCache keeps what APIVersion found until an engine changes: every
+// request asks for it.
+type versionCache struct {
+	changes atomic.Uint64 // of engines' states and identities
+	found   atomic.Pointer[foundVersion]
+}
+
+type foundVersion struct {
+	version apiversion.Version
+	at      uint64 // changes when the search began
+}
+
 // APIVersion is the newest version that every engine of the cluster speaks, as
 // far as skep does.
 func (c *Cluster) APIVersion() apiversion.Version {
+	at := c.version.changes.Load()
+	if found := c.version.found.Load(); found != nil && found.at == at {
+		return found.version
+	}
 	v := apiversion.Max
 	for _, m := range c.all() {
 		if id := m.Identity(); id != nil && m.State() != engine.Pending && id.API.Less(v) {
 			v = id.API
 		}
 	}
+	c.version.found.Store(&foundVersion{v, at})
 	return v
 }
 

@@ -31,6 +31,7 @@ type ListOptions struct {
 
 // List gives the list's entries as a JSON array, newest container first.
 func (c *Cluster) List(ctx context.Context, o ListOptions) ([]byte, error) {
+	c.refreshEach(ctx, "list", c.refreshToList(&o), (*engine.Engine).RefreshAll)
 	match, err := c.newContainerMatch(o)
 	if err != nil {
 		return nil, err

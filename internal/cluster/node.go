@@ -15,6 +15,8 @@ import (
 type nodeView struct {
 	mu   sync.Mutex
 	node *placement.Node // nil when it must be made anew; guarded by mu
+	// version counts the changes; guarded by mu.
+	version uint64
 	// swarmIDs are those of the node's workloads; guarded by mu.
 	swarmIDs map[string]bool
 }
@@ -23,6 +25,14 @@ func (v *nodeView) changed() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.node = nil
+	v.version++
+}
+
+// current gives the number of the last change.
+func (v *nodeView) current() uint64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.version
 }
 
 // placementNode gives what placement sees of the engine, without reservations;

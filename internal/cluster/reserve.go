@@ -65,7 +65,7 @@ func plainName(name string) string { return strings.TrimPrefix(name, "/") }
 func (c *Cluster) place(r *createRequest) (*member, *reservation, error) {
 	c.scheduling.Lock()
 	defer c.scheduling.Unlock()
-	if err := c.inUse(r.name, ""); err != nil {
+	if err := c.inUse(r.name, r.replaces); err != nil {
 		return nil, nil, err
 	}
 	nodes, members := c.nodesWithReservations(r.only)

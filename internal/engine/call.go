@@ -102,6 +102,9 @@ func (e *Engine) suspect(err error) error {
 }
 
 func (e *Engine) send(ctx context.Context, r Request) (*http.Response, error) {
+	if err := pass(ctx, r.Method); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	req, err := e.httpRequest(ctx, r)
 	if err != nil {

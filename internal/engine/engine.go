@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -40,6 +41,9 @@ type Config struct {
 	Dial   DialFunc
 	// Inspects bounds the inspects over all engines that share it; may be nil.
 	Inspects Limiter
+	// Inventories bounds how many engines that share it read their first
+	// inventory at once; may be nil.
+	Inventories Limiter
 
 	RefreshMin, RefreshMax time.Duration // a full refresh comes at a random time between; default 30 s, 60 s
 	ProbeInterval          time.Duration // between probes of a healthy engine; default 3 s
@@ -81,6 +85,10 @@ const (
 	// as such within seconds.
 	reprobe    = 250 * time.Millisecond
 	reprobeMax = 5 * time.Second
+	// inventoryTurn is how long an engine waits for its turn to read its first
+	// inventory. Then it goes on without: engines that hang must not keep the
+	// others out.
+	inventoryTurn = 10 * time.Second
 )
 
 // errAnotherEngine says that the address now belongs to an engine with another ID.
@@ -97,6 +105,10 @@ type Engine struct {
 	seq      atomic.Uint64 // numbers the questions asked of the engine
 	dirty    *dirtyQueue
 	poke     chan struct{} // has room for one; never closed
+	pings    pingReaders
+	seed     maphash.Seed // of the sums of answers
+	// probeInterval is a time.Duration.
+	probeInterval atomic.Int64
 
 	containers *containerTable
 	images     versioned[ImageSet]
@@ -130,8 +142,9 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.RefreshMax < cfg.RefreshMin {
 		return nil, errors.New("max refresh interval cannot be less than min refresh interval")
 	}
-	e := &Engine{cfg: cfg, addr: addr, dirty: newDirtyQueue(), poke: make(chan struct{}, 1), updated: time.Now()}
+	e := &Engine{cfg: cfg, addr: addr, dirty: newDirtyQueue(), poke: make(chan struct{}, 1), seed: maphash.MakeSeed(), updated: time.Now()}
 	e.transport = e.newTransport()
+	e.probeInterval.Store(int64(cfg.ProbeInterval))
 	e.containers = newContainerTable(func(put, gone []*Container) { cfg.Observer.EngineContainers(e, put, gone) })
 	told := func() { cfg.Observer.EngineObjects(e) }
 	e.images.changed, e.networks.changed, e.volumes.changed = told, told, told
@@ -197,12 +210,25 @@ func (e *Engine) connectAndServe(ctx context.Context) error {
 			return err
 		})
 	})
-	if err := e.readAll(ctx, e.seq.Add(1)); err != nil {
+	if err := e.readFirst(ctx); err != nil {
 		return fmt.Errorf("first inventory: %w", err)
 	}
 	e.becomeHealthy()
 	wg.Go(func() { e.refresher(ctx, changedID) })
 	return e.probeUntil(ctx, changedID)
+}
+
+// readFirst reads the first inventory, when it is this engine's turn. The many
+// connections that this takes are closed at once: until they time out, those of
+// a thousand engines would hold more memory than the inventories.
+func (e *Engine) readFirst(ctx context.Context) error {
+	turn, cancel := context.WithTimeout(ctx, inventoryTurn)
+	defer cancel()
+	if e.cfg.Inventories.acquire(turn) == nil {
+		defer e.cfg.Inventories.release()
+	}
+	defer e.transport.CloseIdleConnections()
+	return e.readAll(ctx, e.seq.Add(1))
 }
 
 // signal leaves a value for whoever waits, or for nobody when one is there.
@@ -215,6 +241,8 @@ func signal[T any](ch chan<- T, v T) {
 
 // probeUntil probes the engine until ctx is done or its ID has changed.
 func (e *Engine) probeUntil(ctx context.Context, changedID <-chan error) error {
+	p := &pinger{engine: e}
+	defer p.close()
 	nextFull := time.Now().Add(e.refreshDelay())
 	nextIdentity := time.Now().Add(identityInterval)
 	for {
@@ -226,7 +254,7 @@ func (e *Engine) probeUntil(ctx context.Context, changedID <-chan error) error {
 		if !e.waitForProbe(ctx) {
 			return ctx.Err()
 		}
-		if err := e.probe(ctx); err != nil {
+		if err := e.probe(ctx, p); err != nil {
 			if errors.Is(err, errAnotherEngine) {
 				return err
 			}
@@ -252,6 +280,10 @@ func (e *Engine) refreshDelay() time.Duration {
 	return d
 }
 
+// SetProbeInterval changes the time between probes of a healthy engine, from the
+// next one on. d must be positive.
+func (e *Engine) SetProbeInterval(d time.Duration) { e.probeInterval.Store(int64(d)) }
+
 // waitForProbe waits until the next probe is due; false when ctx ended. A failed
 // request brings the first probe forward, but no further one: else many requests
 // that fail at once would condemn an engine in an instant.
@@ -261,8 +293,9 @@ func (e *Engine) waitForProbe(ctx context.Context) bool {
 	e.mu.Unlock()
 	if failures == 0 {
 		// Not at once after the last one, however many requests fail.
-		least := min(reprobe, e.cfg.ProbeInterval/2)
-		return sleep(ctx, least) && e.waitPoked(ctx, e.cfg.ProbeInterval/2-least+rand.N(e.cfg.ProbeInterval))
+		interval := time.Duration(e.probeInterval.Load())
+		least := min(reprobe, interval/2)
+		return sleep(ctx, least) && e.waitPoked(ctx, interval*3/4-least+rand.N(interval/2+1))
 	}
 	beyond := max(0, failures-e.cfg.FailureRetry)
 	d := min(reprobe<<min(beyond, 10), reprobeMax)
@@ -270,9 +303,9 @@ func (e *Engine) waitForProbe(ctx context.Context) bool {
 }
 
 // probe asks the engine for a sign of life and draws the consequences.
-func (e *Engine) probe(ctx context.Context) error {
+func (e *Engine) probe(ctx context.Context, p *pinger) error {
 	pctx, cancel := context.WithTimeout(ctx, e.cfg.ProbeTimeout)
-	err := e.getUnversioned(pctx, "/_ping", nil)
+	err := p.ping(pctx)
 	cancel()
 	if ctx.Err() != nil {
 		return ctx.Err()

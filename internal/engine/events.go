@@ -55,8 +55,8 @@ type eventLog struct {
 	// seen are hashes: events can be long, and there are many engines.
 	seed maphash.Seed
 	seen map[uint64]struct{}
-	ring [seenEvents]uint64
-	next int
+	ring []uint64 // of at most seenEvents; grows, since most engines are quiet
+	next int      // where ring begins, once it is full
 }
 
 func newEventLog(start time.Time) *eventLog {
@@ -75,9 +75,13 @@ func (l *eventLog) first(ev *Event) bool {
 	if _, ok := l.seen[key]; ok {
 		return false
 	}
-	delete(l.seen, l.ring[l.next])
-	l.ring[l.next] = key
-	l.next = (l.next + 1) % seenEvents
+	if len(l.ring) < seenEvents {
+		l.ring = append(l.ring, key)
+	} else {
+		delete(l.seen, l.ring[l.next])
+		l.ring[l.next] = key
+		l.next = (l.next + 1) % seenEvents
+	}
 	l.seen[key] = struct{}{}
 	if t := time.Unix(0, ev.TimeNano); t.After(l.last) {
 		l.last = t

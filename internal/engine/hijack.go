@@ -30,6 +30,9 @@ func (e *Engine) Hijack(ctx context.Context, r Request) (*Hijacked, error) {
 }
 
 func (e *Engine) hijack(ctx context.Context, r Request) (*Hijacked, error) {
+	if err := pass(ctx, r.Method); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(e.aliveContext(), func() { cancel(errStoppedAnswering) })

@@ -14,20 +14,37 @@ import (
 type versioned[T any] struct {
 	mu  sync.Mutex
 	seq uint64 // of the question that value answers; guarded by mu
+	// sum is that of the answer's bytes, 0 when it is not known; guarded by mu.
+	sum uint64
 	v   atomic.Pointer[T]
 	// changed is called, in order, after each replacement.
 	changed func()
 }
 
-func (l *versioned[T]) put(seq uint64, value T) {
+func (l *versioned[T]) put(seq uint64, value T) { l.putSummed(seq, 0, value) }
+
+// putSummed is put for an answer whose bytes have this sum.
+func (l *versioned[T]) putSummed(seq, sum uint64, value T) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if seq < l.seq {
 		return
 	}
-	l.seq = seq
+	l.seq, l.sum = seq, sum
 	l.v.Store(&value)
 	l.changed()
+}
+
+// confirm says whether the answer to question seq, which has this sum, is the
+// one that is held. Then it need not even be decoded.
+func (l *versioned[T]) confirm(seq, sum uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if sum == 0 || sum != l.sum || seq < l.seq {
+		return false
+	}
+	l.seq = seq
+	return true
 }
 
 func (l *versioned[T]) get() T {
@@ -56,6 +73,10 @@ type containerTable struct {
 	// gone holds what has vanished since: the number of the question that found
 	// it gone; guarded by mu.
 	gone map[string]uint64
+	// sum is that of the last answer about all containers, 0 when something has
+	// changed since, or when an equal answer would have more to tell; guarded
+	// by mu.
+	sum uint64
 }
 
 func newContainerTable(changed func(put, gone []*Container)) *containerTable {
@@ -102,6 +123,28 @@ func (t *containerTable) put(seq uint64, fresh []*Container, gone []string) {
 // replace applies what a question about all containers found: those listed
 // exist, of which fresh were read anew; all others are gone.
 func (t *containerTable) replace(seq uint64, listed map[string]json.RawMessage, fresh []*Container) {
+	t.replaceSummed(seq, 0, listed, fresh)
+}
+
+// confirm says whether the answer to question seq about all containers, which
+// has this sum, shows what the table holds. Then it need not even be decoded.
+func (t *containerTable) confirm(seq, sum uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if sum == 0 || sum != t.sum || seq < t.full {
+		return false
+	}
+	t.fullReadLocked(seq)
+	return true
+}
+
+func (t *containerTable) fullReadLocked(seq uint64) {
+	t.full = max(t.full, seq)
+	maps.DeleteFunc(t.gone, func(_ string, at uint64) bool { return at <= t.full })
+}
+
+// replaceSummed is replace for an answer whose bytes have this sum.
+func (t *containerTable) replaceSummed(seq, sum uint64, listed map[string]json.RawMessage, fresh []*Container) {
 	t.order.Lock()
 	defer t.order.Unlock()
 	t.mu.Lock()
@@ -113,10 +156,26 @@ func (t *containerTable) replace(seq uint64, listed map[string]json.RawMessage, 
 		}
 	}
 	left := t.dropLocked(seq, absent)
-	t.full = max(t.full, seq)
-	maps.DeleteFunc(t.gone, func(_ string, at uint64) bool { return at <= t.full })
+	t.fullReadLocked(seq)
+	if t.shows(seq, listed) {
+		t.sum = sum
+	}
 	t.mu.Unlock()
 	t.tell(put, left)
+}
+
+// shows says whether the table now holds what the answer to question seq lists,
+// with nothing of later questions among it, and all of it inspected; mu is held.
+func (t *containerTable) shows(seq uint64, listed map[string]json.RawMessage) bool {
+	if seq < t.full || len(listed) != len(t.byID) {
+		return false
+	}
+	for id, c := range t.byID {
+		if _, ok := listed[id]; !ok || c.seq > seq || c.listedOnly {
+			return false
+		}
+	}
+	return true
 }
 
 // clear forgets everything, and the answers to all questions before seq: the
@@ -126,7 +185,7 @@ func (t *containerTable) clear(seq uint64) {
 	defer t.order.Unlock()
 	t.mu.Lock()
 	left := slices.Collect(maps.Values(t.byID))
-	t.byID, t.gone, t.full = map[string]*Container{}, map[string]uint64{}, seq
+	t.byID, t.gone, t.full, t.sum = map[string]*Container{}, map[string]uint64{}, seq, 0
 	t.mu.Unlock()
 	t.tell(nil, left)
 }
@@ -137,6 +196,7 @@ func (t *containerTable) putLocked(fresh []*Container) (put []*Container) {
 			continue
 		}
 		t.byID[c.ID] = c
+		t.sum = 0
 		delete(t.gone, c.ID)
 		put = append(put, c)
 	}
@@ -151,6 +211,7 @@ func (t *containerTable) dropLocked(seq uint64, ids []string) (left []*Container
 		if c := t.byID[id]; c != nil {
 			left = append(left, c)
 			delete(t.byID, id)
+			t.sum = 0
 		}
 		t.gone[id] = seq
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"math/rand/v2"
 	"net/url"
 	"slices"
@@ -21,6 +22,10 @@ import (
 
 // inspectParallel bounds the inspects one engine is asked for at a time.
 const inspectParallel = 8
+
+// listParallel bounds how many lists it is asked for at a time: each takes a
+// connection, which stays open for a while.
+const listParallel = 2
 
 // question numbers a question about the inventory. What is not part of the
 // cluster now is not asked: an answer would fill an inventory that was emptied.
@@ -47,6 +52,7 @@ func (e *Engine) RefreshAll(ctx context.Context) error {
 
 func (e *Engine) readAll(ctx context.Context, seq uint64) error {
 	var g errgroup.Group
+	g.SetLimit(listParallel)
 	g.Go(func() error { return e.readAllContainers(ctx, seq) })
 	g.Go(func() error { return e.readImages(ctx, seq) })
 	g.Go(func() error { return e.readNetworks(ctx, seq) })
@@ -74,13 +80,17 @@ func (e *Engine) RefreshImages(ctx context.Context) error {
 }
 
 func (e *Engine) readImages(ctx context.Context, seq uint64) error {
-	raws, err := e.listRaw(ctx, "/images/json", url.Values{"all": {"1"}})
+	body, sum, err := e.list(ctx, "/images/json", url.Values{"all": {"1"}})
+	if err != nil || e.images.confirm(seq, sum) {
+		return err
+	}
+	raws, err := e.split(body, "/images/json")
 	if err != nil {
 		return err
 	}
 	images, err := decodeAll(raws, func(i *Image, raw json.RawMessage) { i.Raw = raw })
 	if err == nil {
-		e.images.put(seq, NewImageSet(images))
+		e.images.putSummed(seq, sum, NewImageSet(images))
 	}
 	return err
 }
@@ -95,13 +105,17 @@ func (e *Engine) RefreshNetworks(ctx context.Context) error {
 }
 
 func (e *Engine) readNetworks(ctx context.Context, seq uint64) error {
-	raws, err := e.listRaw(ctx, "/networks", nil)
+	body, sum, err := e.list(ctx, "/networks", nil)
+	if err != nil || e.networks.confirm(seq, sum) {
+		return err
+	}
+	raws, err := e.split(body, "/networks")
 	if err != nil {
 		return err
 	}
 	networks, err := decodeAll(raws, func(n *Network, raw json.RawMessage) { n.Raw = raw })
 	if err == nil {
-		e.networks.put(seq, networks)
+		e.networks.putSummed(seq, sum, networks)
 	}
 	return err
 }
@@ -116,27 +130,34 @@ func (e *Engine) RefreshVolumes(ctx context.Context) error {
 }
 
 func (e *Engine) readVolumes(ctx context.Context, seq uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout)
-	defer cancel()
-	var answer struct{ Volumes []json.RawMessage }
-	if err := e.get(ctx, "/volumes", nil, &answer); err != nil {
+	body, sum, err := e.list(ctx, "/volumes", nil)
+	if err != nil || e.volumes.confirm(seq, sum) {
 		return err
+	}
+	var answer struct{ Volumes []json.RawMessage }
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return fmt.Errorf("engine %s: answer to /volumes: %w", e.Name(), err)
 	}
 	volumes, err := decodeAll(answer.Volumes, func(v *Volume, raw json.RawMessage) { v.Raw = raw })
 	if err == nil {
-		e.volumes.put(seq, volumes)
+		e.volumes.putSummed(seq, sum, volumes)
 	}
 	return err
 }
 
-// listRaw reads a JSON array and splits it into its elements as they are.
-func (e *Engine) listRaw(ctx context.Context, path string, query url.Values) ([]json.RawMessage, error) {
+// list reads a list as the engine wrote it, and its sum: most lists are what
+// they were, and need not be decoded again.
+func (e *Engine) list(ctx context.Context, path string, query url.Values) (body []byte, sum uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout)
 	defer cancel()
-	var body []byte
 	if err := e.get(ctx, path, query, &body); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
+	return body, maphash.Bytes(e.seed, body), nil
+}
+
+// split gives the elements of a list as they are.
+func (e *Engine) split(body []byte, path string) ([]json.RawMessage, error) {
 	raws, err := rawjson.Split(body)
 	if err != nil {
 		return nil, fmt.Errorf("engine %s: answer to %s: %w", e.Name(), path, err)
@@ -160,7 +181,11 @@ func decodeAll[T any](raws []json.RawMessage, keep func(*T, json.RawMessage)) ([
 // Containers.
 
 func (e *Engine) readAllContainers(ctx context.Context, seq uint64) error {
-	raws, err := e.listRaw(ctx, "/containers/json", url.Values{"all": {"1"}})
+	body, sum, err := e.list(ctx, "/containers/json", url.Values{"all": {"1"}})
+	if err != nil || e.containers.confirm(seq, sum) {
+		return err
+	}
+	raws, err := e.split(body, "/containers/json")
 	if err != nil {
 		return err
 	}
@@ -182,7 +207,7 @@ func (e *Engine) readAllContainers(ctx context.Context, seq uint64) error {
 	if err != nil {
 		return err
 	}
-	e.containers.replace(seq, listed, fresh)
+	e.containers.replaceSummed(seq, sum, listed, fresh)
 	return nil
 }
 
@@ -192,7 +217,11 @@ func (e *Engine) readContainers(ctx context.Context, seq uint64, ids []string) e
 	if err != nil {
 		return err
 	}
-	raws, err := e.listRaw(ctx, "/containers/json", url.Values{"all": {"1"}, "filters": {string(filter)}})
+	body, _, err := e.list(ctx, "/containers/json", url.Values{"all": {"1"}, "filters": {string(filter)}})
+	if err != nil {
+		return err
+	}
+	raws, err := e.split(body, "/containers/json")
 	if err != nil {
 		return err
 	}
@@ -273,7 +302,7 @@ func notReached(ctx context.Context, err error) bool {
 
 // sameEntry compares two list entries but for what changes by the clock alone.
 func sameEntry(a, b json.RawMessage) bool {
-	return bytes.Equal(withoutClock(a), withoutClock(b))
+	return bytes.Equal(a, b) || bytes.Equal(withoutClock(a), withoutClock(b))
 }
 
 func withoutClock(raw json.RawMessage) []byte {
@@ -364,10 +393,15 @@ func (e *Engine) refresh(ctx context.Context, set dirtySet) (left dirtySet, err 
 		mu   sync.Mutex // guards left and errs
 		errs []error
 	)
+	slots := NewLimiter(listParallel)
 	read := func(part dirtySet, do func(seq uint64) error) {
-		seq := e.seq.Add(1)
 		wg.Go(func() {
-			if err := do(seq); err != nil {
+			err := slots.acquire(ctx)
+			if err == nil {
+				err = do(e.seq.Add(1))
+				slots.release()
+			}
+			if err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				left.add(part)

@@ -2,25 +2,26 @@ package image
 
 import (
 	"net/http"
+	"net/url"
 
+	"github.com/skep/skep/internal/cluster"
 	"github.com/skep/skep/internal/dockerapi"
 )
 
-// noBuildKit says what to do instead: BuildKit's sessions go to the engine that
-// builds, before it is known which one that will be.
-var noBuildKit = dockerapi.NotOverManyEngines("builds with BuildKit are not carried to engines yet: build with DOCKER_BUILDKIT=0, or with that engine's own address")
-
 // build finds an engine and passes the context on to it as it comes.
-func (i *Router) build(w http.ResponseWriter, r *http.Request, vars map[string]string) error {
+func (i *Router) build(w http.ResponseWriter, r *http.Request, _ map[string]string) error {
 	query := r.URL.Query()
-	switch query.Get("version") {
-	case "", "1":
-	case "2":
-		return noBuildKit(w, r, vars)
+	find := i.cluster.PlaceBuild
+	switch version := query.Get("version"); {
+	case version == "" || version == "1":
+	case version != "2":
+		return dockerapi.Invalid("invalid version %q of the builder: use 1 or 2", version)
+	case cluster.IsBuildUpload(query):
+		return i.upload(w, r, query)
 	default:
-		return dockerapi.Invalid("invalid version %q of the builder: use 1", query.Get("version"))
+		find = i.cluster.PlaceBuildKit
 	}
-	place, err := i.cluster.PlaceBuild(query)
+	place, err := find(query)
 	if err != nil {
 		return err
 	}
@@ -31,6 +32,18 @@ func (i *Router) build(w http.ResponseWriter, r *http.Request, vars map[string]s
 		Query:    place.Query,
 		BodyRead: func() { i.cluster.RefreshImages(r.Context(), place.Engine) },
 	})
+}
+
+// upload brings the context of a build to where that is.
+func (i *Router) upload(w http.ResponseWriter, r *http.Request, query url.Values) error {
+	// A context that nobody will read must not keep the client from reading why.
+	_ = http.NewResponseController(w).EnableFullDuplex()
+	to, leave, err := i.cluster.UploadEngine(r.Context(), query)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return dockerapi.Forward(w, r, to, "/build", dockerapi.ForwardOptions{})
 }
 
 func (i *Router) cancelBuild(_ http.ResponseWriter, r *http.Request, _ map[string]string) error {

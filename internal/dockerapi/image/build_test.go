@@ -97,7 +97,6 @@ func TestBuild_thatCannotBe(t *testing.T) {
 		status int
 		text   string
 	}{
-		"version=2":                             {501, "build with DOCKER_BUILDKIT=0"},
 		"version=7":                             {400, `invalid version \"7\" of the builder`},
 		`buildargs={"constraint:node":"=n9"}`:   {503, "node is not n9"},
 		`buildargs={"constraint:node":"x"}`:     {400, "constraint: "},

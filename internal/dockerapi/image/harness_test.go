@@ -37,7 +37,11 @@ func open(t *testing.T, engines ...*enginetest.Engine) *frontDoor {
 
 func openWith(t *testing.T, cfg cluster.Config, engines ...*enginetest.Engine) *frontDoor {
 	t.Helper()
-	c := enginetest.Cluster(t, cfg, engines...)
+	return serve(t, enginetest.Cluster(t, cfg, engines...), engines...)
+}
+
+func serve(t *testing.T, c *cluster.Cluster, engines ...*enginetest.Engine) *frontDoor {
+	t.Helper()
 	server := httptest.NewServer(dockerapi.NewHandler(dockerapi.Options{
 		Logger: slog.New(slog.DiscardHandler), APIVersion: c.APIVersion, Server: "skep",
 	}, image.New(c)))

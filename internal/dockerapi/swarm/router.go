@@ -63,7 +63,5 @@ func (Router) Routes() []dockerapi.Route {
 		return noPlugin{vars["name"]}
 	}, []string{http.MethodGet}, "/plugins/{name:.*}/json")
 	add(dockerapi.NotOverManyEngines(pluginsElsewhere), all, "/plugins", "/plugins/{rest:.*}")
-	buildkit := dockerapi.NotOverManyEngines("BuildKit sessions are not carried to engines: build with DOCKER_BUILDKIT=0, or with that engine's own address")
-	add(buildkit, post, "/session", "/grpc")
 	return routes
 }

@@ -28,6 +28,7 @@ type Backend interface {
 	Events(ctx context.Context, o cluster.EventOptions, started func(), emit func(json.RawMessage) error) error
 	DiskUsage(ctx context.Context, types []string, v apiversion.Version) ([]byte, error)
 	AnyEngine() (*engine.Engine, error)
+	BuilderVersion(context.Context) string
 }
 
 var _ Backend = (*cluster.Cluster)(nil)
@@ -51,11 +52,10 @@ func (s *Router) Routes() []dockerapi.Route {
 	}
 }
 
-// ping is what clients negotiate by. Builder-Version 1 makes them use the
-// classic builder, which is the one that can be placed.
+// ping is what clients negotiate by.
 func (s *Router) ping(w http.ResponseWriter, r *http.Request, _ map[string]string) error {
 	h := w.Header()
-	h.Set("Builder-Version", "1")
+	h.Set("Builder-Version", s.cluster.BuilderVersion(r.Context()))
 	h.Set("Swarm", "inactive")
 	h.Set("Cache-Control", "no-cache, no-store, must-revalidate")
 	h.Set("Pragma", "no-cache")

@@ -1,0 +1,118 @@
+package simengine
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// FleetConfig says how many engines there are and where they listen.
+type FleetConfig struct {
+	Engines    int // 1 to 60,000
+	Containers int // over all engines
+	// Dir, when given, has a unix socket for each engine. Without it each has an
+	// address of its own in 127.66.0.0/16.
+	Dir string
+	// Port of the addresses; 0 lets the kernel pick each.
+	Port    int
+	Latency time.Duration // of each answer
+}
+
+// maxFleet is how many addresses 127.66.0.0/16 has, by far more than one
+// process has file descriptors for.
+const maxFleet = 60_000
+
+// Fleet is many engines, each with its listener.
+type Fleet struct {
+	Engines   []*Engine
+	listeners []net.Listener
+}
+
+// Listen makes the engines and opens their listeners, all or none. Run serves
+// them.
+func Listen(cfg FleetConfig) (*Fleet, error) {
+	if cfg.Engines < 1 || cfg.Engines > maxFleet {
+		return nil, fmt.Errorf("simulate %d engines: ask for 1 to %d", cfg.Engines, maxFleet)
+	}
+	f := &Fleet{}
+	for i := range cfg.Engines {
+		network, address := "tcp", net.JoinHostPort(fmt.Sprintf("127.66.%d.%d", i/250, i%250+1), strconv.Itoa(cfg.Port))
+		if cfg.Dir != "" {
+			network, address = "unix", filepath.Join(cfg.Dir, "e"+strconv.Itoa(i)+".sock")
+		}
+		l, err := net.Listen(network, address)
+		if err != nil {
+			f.close()
+			return nil, fmt.Errorf("simulated engine %d of %d: %w", i+1, cfg.Engines, err)
+		}
+		f.listeners = append(f.listeners, l)
+		containers := cfg.Containers / cfg.Engines
+		if i < cfg.Containers%cfg.Engines {
+			containers++
+		}
+		f.Engines = append(f.Engines, New(Config{Name: "sim-" + strconv.Itoa(i), Containers: containers, Latency: cfg.Latency}))
+	}
+	return f, nil
+}
+
+func (f *Fleet) close() {
+	for _, l := range f.listeners {
+		l.Close()
+	}
+}
+
+// Addresses gives where the engines listen, as skep's discovery takes it.
+func (f *Fleet) Addresses() []string {
+	out := make([]string, len(f.listeners))
+	for i, l := range f.listeners {
+		out[i] = l.Addr().String()
+		if l.Addr().Network() == "unix" {
+			out[i] = "unix://" + out[i]
+		}
+	}
+	return out
+}
+
+// Run serves all engines until ctx is done, and then cuts every connection, as
+// engines do that fail. Nothing of it runs when it returns.
+func (f *Fleet) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for i, l := range f.listeners {
+		wg.Go(func() { Serve(ctx, f.Engines[i], l) })
+	}
+}
+
+// Serve serves one engine on l until ctx is done, then closes l and every
+// connection.
+func Serve(ctx context.Context, e *Engine, l net.Listener) {
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	server := &http.Server{
+		Handler: e,
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew: // told before Serve takes the next one, and so before the wait
+				conns.Add(1)
+			case http.StateClosed, http.StateHijacked:
+				conns.Done()
+			}
+		},
+		ReadHeaderTimeout: time.Minute,
+		MaxHeaderBytes:    1 << 16,
+		ErrorLog:          log.New(discard{}, "", 0), // a client that breaks off is no news
+	}
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	_ = server.Serve(l) // it ends with ctx, or with a listener that is closed
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
