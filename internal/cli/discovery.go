@@ -11,10 +11,8 @@ func discoveryArg(verb string, args []string, getenv func(string) string) (strin
 	required := fmt.Sprintf("discovery required to %s a cluster. See 'skep %s --help'.", verb, verb)
 	switch len(args) {
 	case 0:
-		for _, name := range []string{"SKEP_DISCOVERY", "SWARM_DISCOVERY"} {
-			if url := getenv(name); url != "" {
-				return url, nil
-			}
+		if url := firstEnv(getenv, "SKEP_DISCOVERY", "SWARM_DISCOVERY"); url != "" {
+			return url, nil
 		}
 		return "", sentenceError(required)
 	case 1:
@@ -25,6 +23,17 @@ func discoveryArg(verb string, args []string, getenv func(string) string) (strin
 	default:
 		return "", sentenceError(fmt.Sprintf("%s It takes one argument, not %d.", required, len(args)))
 	}
+}
+
+// firstEnv is the value of the first of the environment variables that has
+// one, "" if none has.
+func firstEnv(getenv func(string) string, names ...string) string {
+	for _, name := range names {
+		if value := getenv(name); value != "" {
+			return value
+		}
+	}
+	return ""
 }
 
 // parseOpts reads the values of a flag that is given as key=value, any number

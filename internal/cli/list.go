@@ -27,7 +27,8 @@ func newListCommand() *cobra.Command {
 		Long: `List the addresses that the discovery service knows, one a line.
 
 DISCOVERY is a list of addresses (10.0.0.1:2375,10.0.0.[2:9]:2375), a file
-(file:///etc/skep/engines), or taken from the environment variable
+(file:///etc/skep/engines), a token (token://hub.example.com:2378/TOKEN) or
+another discovery service; it is taken from the environment variable
 SKEP_DISCOVERY or SWARM_DISCOVERY if it is not given. No engine is contacted.`,
 		Example: `  skep list '10.0.0.[1:20]:2375'
   skep list file:///etc/skep/engines`,
@@ -51,6 +52,7 @@ SKEP_DISCOVERY or SWARM_DISCOVERY if it is not given. No engine is contacted.`,
 			if err != nil {
 				return err
 			}
+			defer closeBackend(backend)
 			entries, err := firstEntries(cmd.Context(), backend, limit)
 			if err != nil {
 				return err

@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,7 +34,22 @@ type manageFlags struct {
 	heartbeat               string
 	driver                  string
 	clusterOpts, discovOpts []string
+
+	configFile        string
+	stateDir          string
+	plugins           []string
+	metricsAddr       string
+	shutdownTimeout   string
+	replication       bool
+	replicationTTL    string
+	advertise         string
+	refreshNodeFilter bool
+	refreshNameFilter string
 }
+
+// defaultStateDir need not be usable: a manager that is tried out by a user
+// works without. One that was chosen has to be.
+const defaultStateDir = "/var/lib/skep"
 
 func newManageCommand() *cobra.Command {
 	var f manageFlags
@@ -48,14 +66,23 @@ $SKEP_DISCOVERY is used.`,
   docker -H unix:///run/skep.sock run -d -e constraint:rack==a web`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			args, err := f.readConfigFile(cmd, args)
+			if err != nil {
+				return err
+			}
+			logger, err := newLogger(cmd)
+			if err != nil {
+				return err
+			}
 			cfg, err := f.config(args, os.Getenv)
 			if err != nil {
 				return err
 			}
-			cfg.Logger, err = newLogger(cmd)
-			if err != nil {
-				return err
-			}
+			cfg.Logger = logger
+			hangup := make(chan os.Signal, 1) // a second one asks for the same
+			signal.Notify(hangup, syscall.SIGHUP)
+			defer signal.Stop(hangup)
+			cfg.Reload, cfg.Inherited, cfg.Notify = hangup, daemon.InheritedSockets(), daemon.NotifySystemd
 			return daemon.Manage(cmd.Context(), cfg)
 		},
 	}
@@ -67,7 +94,7 @@ func (f *manageFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.strategy, "strategy", "spread", "how to choose among engines that fit: spread, binpack or random")
 	flags.StringArrayVarP(&f.filters, "filter", "f", nil, "a filter to use, in this order; repeat it for more (default: health, port, containerslots, dependency, affinity, constraint, whitelist)")
-	flags.StringArrayVarP(&f.hosts, "host", "H", nil, "address to listen on: unix:///path or tcp://host:port; repeat it for more (default: $SKEP_HOST, then tcp://127.0.0.1:2375)")
+	flags.StringArrayVarP(&f.hosts, "host", "H", nil, "address to listen on: unix:///path or tcp://host:port; fd:// for sockets of systemd; repeat it for more (default: $SKEP_HOST, then tcp://127.0.0.1:2375)")
 	flags.BoolVar(&f.insecure, "insecure", false, "allow plaintext TCP on addresses other than loopback")
 	flags.BoolVar(&f.tls.Enable, "tls", false, "use TLS; implied by --tlsverify")
 	flags.BoolVar(&f.tls.Verify, "tlsverify", false, "use TLS and take only certificates of --tlscacert, from clients and from engines")
@@ -84,6 +111,17 @@ func (f *manageFlags) register(cmd *cobra.Command) {
 	flags.StringVarP(&f.driver, "cluster-driver", "c", "swarm", "the cluster driver; there is one")
 	flags.StringArrayVar(&f.clusterOpts, "cluster-opt", nil, "swarm.overcommit=0.05 or swarm.createretry=0")
 	flags.StringArrayVar(&f.discovOpts, "discovery-opt", nil, "an option of the discovery backend, as key=value")
+	flags.StringVar(&f.configFile, "config", "", "take flags from this JSON file: an object whose keys are the names of flags")
+	flags.StringVar(&f.stateDir, "state-dir", defaultStateDir, "directory for what must be known after a restart")
+	flags.StringArrayVar(&f.plugins, "authorization-plugin", nil, "ask this plugin about each request, by Docker's plugin protocol; repeat it for more")
+	flags.StringVar(&f.metricsAddr, "metrics-addr", "", "show /metrics and /debug/pprof on this address, as 127.0.0.1:9323; off loopback only with --insecure")
+	flags.StringVar(&f.shutdownTimeout, "shutdown-timeout", "10s", "how long requests may go on when skep is stopped")
+	flags.BoolVar(&f.replication, "replication", false, "be one of several managers, of which one is elected to act")
+	flags.StringVar(&f.replicationTTL, "replication-ttl", "20s", "how long a manager that is silent stays elected")
+	flags.StringVar(&f.advertise, "advertise", "", "this manager's address for the others, as host:port (default: $SKEP_ADVERTISE)")
+	flags.StringVar(&f.advertise, "addr", "", "short for --advertise")
+	flags.BoolVar(&f.refreshNodeFilter, "refresh-on-node-filter", false, "read an engine again before a list with the filter node=")
+	flags.StringVar(&f.refreshNameFilter, "container-name-refresh-filter", "", "read all engines again before a list with the filter name= of this name")
 	for _, hidden := range []string{"engine-refresh-retry", "cluster-driver"} {
 		_ = flags.MarkHidden(hidden)
 	}
@@ -128,7 +166,61 @@ func (f *manageFlags) config(args []string, getenv func(string) string) (daemon.
 	if len(cfg.Hosts) == 0 {
 		cfg.Hosts = hostsOf(getenv)
 	}
-	return cfg, nil
+	if f.replication {
+		if cfg.Replication, err = f.replicated(args, getenv); err != nil {
+			return cfg, err
+		}
+	}
+	return cfg, f.service(&cfg)
+}
+
+// replicated checks the flags of a manager among others.
+func (f *manageFlags) replicated(args []string, getenv func(string) string) (*daemon.Replication, error) {
+	r := &daemon.Replication{Advertise: f.advertise}
+	if r.Advertise == "" {
+		r.Advertise = firstEnv(getenv, "SKEP_ADVERTISE", "SWARM_ADVERTISE")
+	}
+	if r.Advertise == "" {
+		return nil, errors.New("--advertise address must be provided when using --leader-election")
+	}
+	if !isHostPort(r.Advertise) {
+		return nil, errors.New("--advertise should be of the form ip:port or hostname:port")
+	}
+	var err error
+	if r.TTL, err = time.ParseDuration(f.replicationTTL); err != nil {
+		return nil, fmt.Errorf("invalid --replication-ttl: %w", err)
+	}
+	if r.TTL <= 0 {
+		return nil, errors.New("--replication-ttl should be a positive number")
+	}
+	if r.Discovery, err = discoveryArg("manage", args, getenv); err != nil {
+		return nil, err
+	}
+	if r.Opts, err = parseOpts("--discovery-opt", f.discovOpts); err != nil {
+		return nil, err
+	}
+	switch scheme, _, _ := strings.Cut(r.Discovery, "://"); scheme {
+	case "consul", "etcd", "zk":
+		return r, nil
+	default:
+		return nil, sentenceError("Leader election is only supported with consul, etcd and zookeeper discovery.")
+	}
+}
+
+// service checks what standalone Swarm had no flags for.
+func (f *manageFlags) service(cfg *daemon.ManageConfig) error {
+	var err error
+	if cfg.ShutdownTimeout, err = time.ParseDuration(f.shutdownTimeout); err != nil || cfg.ShutdownTimeout <= 0 {
+		return fmt.Errorf("--shutdown-timeout should be a positive duration such as 10s, %q is none", f.shutdownTimeout)
+	}
+	if !filepath.IsAbs(f.stateDir) {
+		return fmt.Errorf("--state-dir should be an absolute path, %q is none", f.stateDir)
+	}
+	cfg.StateDir, cfg.MetricsAddr = f.stateDir, f.metricsAddr
+	cfg.StateRequired = f.stateDir != defaultStateDir
+	cfg.AuthZPlugins, cfg.PluginDirs = f.plugins, daemon.DockerPluginDirs()
+	cfg.RefreshNodeFilter, cfg.RefreshNameFilter = f.refreshNodeFilter, f.refreshNameFilter
+	return nil
 }
 
 func (f *manageFlags) discovery(cfg *daemon.ManageConfig, args []string, getenv func(string) string) error {
@@ -136,6 +228,7 @@ func (f *manageFlags) discovery(cfg *daemon.ManageConfig, args []string, getenv 
 	if err != nil {
 		return err
 	}
+	cfg.DiscoveryURL = url
 	heartbeat, err := time.ParseDuration(f.heartbeat)
 	if err != nil {
 		return fmt.Errorf("invalid --heartbeat: %w", err)

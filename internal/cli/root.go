@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -36,9 +37,13 @@ func Main(args []string, streams Streams) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
+	return Run(ctx, args, streams)
+}
 
-	root := newRootCommand()
-	root.SetArgs(args)
+// Run is Main without the signals: the end of ctx stands for them.
+func Run(ctx context.Context, args []string, streams Streams) int {
+	root := newRootCommand(os.Getenv)
+	root.SetArgs(normalise(root, args))
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
@@ -55,20 +60,69 @@ func Main(args []string, streams Streams) int {
 	}
 }
 
-func newRootCommand() *cobra.Command {
+func newRootCommand(getenv func(string) string) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "skep",
-		Short:         "Many Docker Engines as one",
+		Use:   "skep",
+		Short: "Many Docker Engines as one",
+		Long: `Many Docker Engines as one.
+
+Flags may be written with one dash or with two: -strategy binpack is
+--strategy binpack.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       version.Version + " (" + version.Commit() + ")",
+		Args:          cobra.ArbitraryArgs,
+		// A bad level is told before the command begins anything.
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := logLevel(cmd)
+			return err
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return noHelpTopic(cmd, args[0])
+		},
 	}
-	addLogFlags(root)
+	// What follows a word that is no command is nobody's flag.
+	root.Flags().SetInterspersed(false)
+	addLogFlags(root, getenv)
+	root.PersistentFlags().Bool("experimental", false, "show skep as experimental in info and version")
 	root.AddCommand(
-		newManageCommand(),
+		newCreateCommand(),
 		newListCommand(),
+		newManageCommand(),
+		newJoinCommand(),
+		newHubCommand(),
 		newLabCommand(),
 		newVersionCommand(),
 	)
+	root.SetHelpCommand(newHelpCommand(root))
 	return root
+}
+
+func newHelpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Aliases: []string{"h"},
+		Short:   "Say what skep can do, or one command of it",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return root.Help()
+			}
+			about, rest, err := root.Find(args)
+			if err != nil || about == root || len(rest) > 0 && about.HasSubCommands() {
+				return noHelpTopic(cmd, args[0])
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
+}
+
+// noHelpTopic is no error, as it was none in standalone Swarm: scripts know
+// the status.
+func noHelpTopic(cmd *cobra.Command, topic string) error {
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "No help topic for '%s'\n", topic)
+	return err
 }

@@ -106,13 +106,21 @@ func (a *authority) files(name string) TLSFiles {
 	return TLSFiles{Verify: true, CA: filepath.Join(a.dir, "ca.pem"), Cert: filepath.Join(a.dir, name+".pem"), Key: filepath.Join(a.dir, name+"-key.pem")}
 }
 
+func clientOf(files TLSFiles) (*tls.Config, error) {
+	c, err := LoadCredentials(files)
+	if err != nil {
+		return nil, err
+	}
+	return c.Client().Clone(), nil
+}
+
 func TestTLSVerify_takesOnlyCertificatesOfItsOwnCA(t *testing.T) {
 	ours, theirs := newAuthority(t), newAuthority(t)
-	server, _, err := ours.files("server").configs()
+	server, err := LoadCredentials(ours.files("server"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := dockerapi.Listen("tcp://127.0.0.1:0", dockerapi.ListenOptions{TLS: server})
+	l, err := dockerapi.Listen("tcp://127.0.0.1:0", dockerapi.ListenOptions{TLS: server.Server()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,11 +128,11 @@ func TestTLSVerify_takesOnlyCertificatesOfItsOwnCA(t *testing.T) {
 	go func() { _ = srv.Serve(l) }()
 	t.Cleanup(func() { srv.Close() })
 
-	_, friend, err := ours.files("friend").configs()
+	friend, err := clientOf(ours.files("friend"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, stranger, err := theirs.files("stranger").configs()
+	stranger, err := clientOf(theirs.files("stranger"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +167,7 @@ func TestTLSVerify_takesOnlyCertificatesOfItsOwnCA(t *testing.T) {
 	}
 
 	t.Run("an engine of another CA is not spoken to", func(t *testing.T) {
-		_, toEngine, err := theirs.files("manager").configs()
+		toEngine, err := clientOf(theirs.files("manager"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -29,7 +29,7 @@ func Listen(host string, o ListenOptions) (net.Listener, error) {
 	}
 	addr := strings.TrimPrefix(host, "tcp://")
 	if scheme, _, ok := strings.Cut(addr, "://"); ok {
-		return nil, fmt.Errorf("unsupported protocol: %q: use tcp:// or unix://", scheme)
+		return nil, fmt.Errorf("unsupported protocol: %q: use tcp://, unix:// or fd://", scheme)
 	}
 	return listenTCP(addr, o)
 }
@@ -40,7 +40,7 @@ func listenTCP(addr string, o ListenOptions) (net.Listener, error) {
 		return nil, fmt.Errorf("listen address %q: write it as tcp://host:port: %w", addr, err)
 	}
 	if o.TLS == nil && !o.Insecure && !loopback(name) {
-		return nil, fmt.Errorf("refusing to listen on %s without TLS: anyone who can connect there would rule every engine; use --tlsverify with certificates, a loopback address, a unix socket, or --insecure if you must", addr)
+		return nil, refusePlaintext(addr)
 	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -53,6 +53,10 @@ func listenTCP(addr string, o ListenOptions) (net.Listener, error) {
 		return tls.NewListener(l, o.TLS), nil
 	}
 	return l, nil
+}
+
+func refusePlaintext(addr string) error {
+	return fmt.Errorf("refusing to listen on %s without TLS: anyone who can connect there would rule every engine; use --tlsverify with certificates, a loopback address, a unix socket, or --insecure if you must", addr)
 }
 
 func loopback(host string) bool {

@@ -31,7 +31,7 @@ func TestListen_refusals(t *testing.T) {
 		{"plaintext to a network", "192.0.2.1:0", "refusing to listen on 192.0.2.1:0" + sentence},
 		{"plaintext to a name", "skep.example:0", "refusing to listen on skep.example:0" + sentence},
 		{"no port", "tcp://127.0.0.1", `listen address "127.0.0.1": write it as tcp://host:port`},
-		{"another protocol", "fd://3", `unsupported protocol: "fd": use tcp:// or unix://`},
+		{"another protocol", "npipe://x", `unsupported protocol: "npipe": use tcp://, unix:// or fd://`},
 		{"nothing", "", `listen address ""`},
 		{"a socket without a path", "unix://", "a unix socket needs a path"},
 		{"a socket of an abstract name", "unix://@skep", "a unix socket needs a path"},

@@ -19,13 +19,29 @@ type Options struct {
 	// Server is the value of the Server header.
 	Server string
 	CORS   bool
+	// Authorizer is asked about each request and answer; nil for none.
+	Authorizer *Authorizer
+	// Observe is told of each request when its answer has begun; nil for none.
+	Observe func(Observation)
 }
 
 // wrap puts the middleware around the routes, the outermost first.
-func (o Options) wrap(routes http.Handler) http.Handler {
-	h := o.version(routes)
+func (o Options) wrap(routes http.Handler) http.Handler { return Guard(o, o.version(routes)) }
+
+// Guard puts all middleware around h but the one that cuts the version off the
+// path: for what sends requests on as they are, to another manager say. They
+// are authorized here, where it is known who sends them.
+func Guard(o Options, h http.Handler) http.Handler {
+	if o.Authorizer != nil {
+		// Plugins are told the path with its version, so they come before it is cut.
+		h = o.Authorizer.wrap(h)
+	}
+	h = o.headers(h)
 	if o.CORS {
 		h = cors(h)
+	}
+	if o.Observe != nil {
+		h = observed(o.Observe, h)
 	}
 	return o.recover(o.log(h))
 }
@@ -97,15 +113,21 @@ func cors(next http.Handler) http.Handler {
 	})
 }
 
-// version reads the version from the path and sets the headers that every
-// answer of an engine has.
-func (o Options) version(next http.Handler) http.Handler {
+// headers sets those that every answer of an engine has.
+func (o Options) headers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Server", o.Server)
 		h.Set("Api-Version", o.APIVersion().String())
 		h.Set("Ostype", "linux")
 		h.Set("Docker-Experimental", "false")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// version reads the version from the path, and cuts it off for the routes.
+func (o Options) version(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		given, rest, ok := cutVersion(r.URL.Path)
 		if !ok {
 			next.ServeHTTP(w, withVersion(r, o.APIVersion()))

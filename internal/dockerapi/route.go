@@ -33,7 +33,7 @@ func NewHandler(o Options, routers ...Router) http.Handler {
 	m := mux.NewRouter().SkipClean(true)
 	for _, router := range routers {
 		for _, route := range router.Routes() {
-			m.Methods(route.Method).Path(route.Path).Handler(handle(route.Handler))
+			m.Methods(route.Method).Path(route.Path).Handler(handle(route))
 		}
 	}
 	if o.CORS {
@@ -46,9 +46,11 @@ func NewHandler(o Options, routers ...Router) http.Handler {
 	return o.wrap(m)
 }
 
-func handle(h Handler) http.Handler {
+func handle(route Route) http.Handler {
+	class := routeClass(route.Path)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := h(w, r, mux.Vars(r)); err != nil {
+		noteClass(r, class)
+		if err := route.Handler(w, r, mux.Vars(r)); err != nil {
 			WriteError(w, r, err)
 		}
 	})

@@ -1,0 +1,78 @@
+package hub
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// certificates are read again when their files change, so that a renewed
+// certificate needs no restart.
+type certificates struct {
+	cert, key string
+	pair      atomic.Pointer[tls.Certificate]
+	change    time.Time // of the files when pair was read; the goroutine of follow alone uses it
+}
+
+// lookAgain is the time between two looks at the files.
+const lookAgain = 30 * time.Second
+
+func loadCertificates(cert, key string) (*certificates, error) {
+	c := &certificates{cert: cert, key: key}
+	if err := c.load(); err != nil {
+		return nil, fmt.Errorf("load --tlscert and --tlskey: %w", err)
+	}
+	return c, nil
+}
+
+func (c *certificates) load() error {
+	change, err := latest(c.cert, c.key)
+	if err != nil || change.Equal(c.change) {
+		return err
+	}
+	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+	if err != nil {
+		return err
+	}
+	c.pair.Store(&pair)
+	c.change = change
+	return nil
+}
+
+// follow looks at the files until ctx is done. The old pair stays while the new
+// files cannot be read: they may be half written.
+func (c *certificates) follow(ctx context.Context, logger *slog.Logger) {
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := c.load(); err != nil {
+				logger.Warn("the certificate cannot be read again, the one before stays in use", "err", err)
+			}
+		}
+	}
+}
+
+func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.pair.Load(), nil }
+
+// latest is the time of the last change of any of the files.
+func latest(files ...string) (time.Time, error) {
+	var last time.Time
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err != nil {
+			return time.Time{}, err
+		}
+		if info.ModTime().After(last) {
+			last = info.ModTime()
+		}
+	}
+	return last, nil
+}
