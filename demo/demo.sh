@@ -61,7 +61,7 @@ up() {
 	say "One skep manager makes them one"
 	stop_manager
 	# On the lab's LAN; its socket is reachable from here.
-	setsid $LAB exec hub -- "$SKEP" manage -H "unix://$SOCKET" 'nodes://10.99.0.[11:13]:2375' \
+	setsid $LAB exec hub -- "$SKEP" manage -H "unix://$SOCKET" --state-dir "$RUN/state" 'nodes://10.99.0.[11:13]:2375' \
 		</dev/null >"$RUN/log" 2>&1 &
 	local pid=$!
 	echo "$pid $(cut -d' ' -f22 "/proc/$pid/stat")" >"$RUN/pid"

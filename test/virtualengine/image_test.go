@@ -94,12 +94,6 @@ CMD ["tiny", "cat", "/text", "/ran"]
 		u.docker("build", u.buildContext("FROM\n")).exits(1).complains("FROM requires either one or three arguments")
 		u.docker("build", u.buildContext("NOSUCH x\n")).exits(1).complains("NOSUCH")
 	})
-	u.sub("with BuildKit is refused with the way out", func(u *user) {
-		r := u.setting("DOCKER_BUILDKIT=1").docker("build", dir)
-		if r.code == 0 || !strings.Contains(r.stderr, "DOCKER_BUILDKIT=0") && !strings.Contains(r.stderr, "buildx") {
-			u.t.Errorf("%s", r)
-		}
-	})
 	u.sub("without a word about BuildKit uses the classic builder", func(u *user) {
 		r := u.setting("DOCKER_BUILDKIT=").docker("build", dir)
 		if r.code != 0 && !strings.Contains(r.stderr, "buildx") {

@@ -216,7 +216,7 @@ func TestManage_flags(t *testing.T) {
 		{"manage -H tcp://0.0.0.0:9999 nodes://a:1", "refusing to listen on 0.0.0.0:9999 without TLS"},
 		{"manage -H unix://" + u.boss.socket + " nodes://a:1", "somebody listens there already"},
 		{"manage --tlscert x nodes://a:1", "--tlscert, --tlskey and --tlscacert require the use of either --tls or --tlsverify"},
-		{"manage token://abc", "discovery service not supported"},
+		{"manage bogus://abc", "discovery service not supported"},
 		{"manage --nosuch nodes://a:1", "unknown flag: --nosuch"},
 	} {
 		u.sub("skep "+tc.args, func(u *user) {

@@ -39,7 +39,7 @@ func (s *stage) startManager(name string, args ...string) (*manager, error) {
 }
 
 func (m *manager) start() error {
-	args := append([]string{"manage", "-H", "unix://" + m.socket}, m.args...)
+	args := append([]string{"manage", "-H", "unix://" + m.socket, "--state-dir", m.socket + ".state"}, m.args...)
 	if len(m.args) == 0 || strings.HasPrefix(m.args[len(m.args)-1], "-") {
 		args = append(args, lab.Discovery(m.stage.lab.Machines()))
 	}
