@@ -112,14 +112,20 @@ func (h *eventHub) publishLocked(ev sourcedEvent) {
 
 // own publishes an event of the cluster itself about an engine.
 func (h *eventHub) own(action string, e *engine.Engine) {
-	now := time.Now()
 	id := ""
 	if identity := e.Identity(); identity != nil {
 		id = identity.ID
 	}
+	h.ownAbout(action, e, id, map[string]string{})
+}
+
+// ownAbout publishes an event of the cluster itself about what has this ID, on
+// an engine.
+func (h *eventHub) ownAbout(action string, e *engine.Engine, id string, attributes map[string]string) {
+	now := time.Now()
 	raw, err := json.Marshal(map[string]any{
 		"status": action, "id": id, "from": "swarm",
-		"Type": "swarm", "Action": action, "Actor": map[string]any{"ID": id, "Attributes": map[string]string{}},
+		"Type": "swarm", "Action": action, "Actor": map[string]any{"ID": id, "Attributes": attributes},
 		"scope": "local", "time": now.Unix(), "timeNano": now.UnixNano(),
 	})
 	must(err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/skep/skep/internal/engine"
@@ -44,9 +45,11 @@ const (
 // engines' states alone, so that a step that failed, or a manager that stopped
 // in the middle, is no more than a look that comes again.
 type rescheduler struct {
-	c      *Cluster
-	ledger Ledger        // nil to know only what this manager has seen itself
-	wake   chan struct{} // has room for one; never closed
+	c *Cluster
+	// done and failed count moves that have ended, and steps that have failed.
+	done, failed atomic.Uint64
+	ledger       Ledger        // nil to know only what this manager has seen itself
+	wake         chan struct{} // has room for one; never closed
 
 	mu      sync.Mutex
 	records map[string]*Record // by container ID; guarded by mu, as are all below
@@ -429,6 +432,7 @@ func (s *rescheduler) ended(ctx context.Context, swarmID string, a action, err e
 	}
 	s.mu.Unlock()
 	if err != nil && ctx.Err() == nil && !errors.Is(err, errSuperfluous) {
+		s.failed.Add(1)
 		s.c.cfg.Logger.Warn("container of a failed engine: "+a.step.String()+" failed, trying again", "name", a.of.name, "container", a.of.id, "in", wait, "err", err)
 	}
 	s.look()

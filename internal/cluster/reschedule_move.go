@@ -49,7 +49,13 @@ func (s *rescheduler) carryOut(ctx context.Context, a action, of Record) error {
 		if err != nil {
 			return err
 		}
-		return s.finish(ctx, on.Engine, a.by.id, of)
+		if err := s.finish(ctx, on.Engine, a.by.id, of); err != nil {
+			return err
+		}
+		if a.by.generation > a.of.generation {
+			s.moved(on.Engine, a.by.id, of)
+		}
+		return nil
 	case stepSupersede:
 		return s.supersede(ctx, a)
 	case stepDiscard:
@@ -106,11 +112,17 @@ func (s *rescheduler) move(ctx context.Context, of Record, run bool) error {
 		err = s.connect(ctx, on.Engine, made.ID, of)
 	}
 	if err == nil {
-		s.c.events.ownAbout("container_rescheduled", on.Engine, made.ID, map[string]string{
-			"name": of.Name, "com.docker.swarm.id": of.SwarmID, "replaces": of.ID, "from.node": of.EngineName,
-		})
+		s.moved(on.Engine, made.ID, of)
 	}
 	return err
+}
+
+// moved tells that a container has taken the place of one that failed.
+func (s *rescheduler) moved(on *engine.Engine, id string, of Record) {
+	s.done.Add(1)
+	s.c.events.ownAbout("container_rescheduled", on, id, map[string]string{
+		"name": of.Name, "com.docker.swarm.id": of.SwarmID, "replaces": of.ID, "from.node": of.EngineName,
+	})
 }
 
 // request is the create of a container's replacement.

@@ -148,6 +148,9 @@ func TestReschedule_aContainerOfAFailedEngineRunsElsewhereAsItWas(t *testing.T) 
 	enginetest.Eventually(t, "an event tells", func() bool {
 		return strings.Contains(events(), `"container_rescheduled"`) && strings.Contains(events(), `"from.node":"n1"`)
 	})
+	if got := c.Stats().Moved; got == 0 {
+		t.Error("no move is counted")
+	}
 	for _, ref := range []string{"web-a", id64("a"), made.ID} {
 		if on := nodeOf(t, c, ref); on != "n2" {
 			t.Errorf("%s is on %s", ref, on)

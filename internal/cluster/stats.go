@@ -8,11 +8,12 @@ import (
 
 // Stats are counts of a cluster at a moment, for those who watch over it.
 type Stats struct {
-	Engines        map[string]int // by state; every state has an entry
-	Containers     map[string]int // running, paused, stopped
-	Reservations   int            // containers on their way to an engine
-	EventListeners int
-	EventsQueued   int // in the queue of the listener that lags most
+	Engines            map[string]int // by state; every state has an entry
+	Containers         map[string]int // running, paused, stopped
+	Reservations       int            // containers on their way to an engine
+	Moved, MovesFailed uint64         // containers of failed engines; tries that failed
+	EventListeners     int
+	EventsQueued       int // in the queue of the listener that lags most
 }
 
 // Stats counts what the cluster has. It asks no engine.
@@ -37,6 +38,7 @@ func (c *Cluster) Stats() Stats {
 	c.scheduling.Lock()
 	s.Reservations = len(c.reserved)
 	c.scheduling.Unlock()
+	s.Moved, s.MovesFailed = c.moves.done.Load(), c.moves.failed.Load()
 	s.EventListeners, s.EventsQueued = c.events.backlog()
 	return s
 }

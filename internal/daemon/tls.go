@@ -10,10 +10,8 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
-	"syscall"
-	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/skep/skep/internal/engine"
 )
 
 // TLSFiles are the certificate flags. They serve both sides: clients that
@@ -154,48 +152,12 @@ func (c *Credentials) Client() *tls.Config {
 	return c.now.Load().client
 }
 
-const (
-	dialTimeout      = 10 * time.Second
-	handshakeTimeout = 10 * time.Second
-	// A peer that went silent is given up after this long, be the connection
-	// idle or with bytes on the way.
-	silenceTimeout = 30 * time.Second
-)
-
 // Dial opens a connection to an engine with the certificates in use at that
 // moment; without TLS, and to unix sockets, a plain one.
 func (c *Credentials) Dial(ctx context.Context, network, target string) (net.Conn, error) {
-	d := &net.Dialer{
-		Timeout:         dialTimeout,
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4},
-		Control:         giveUpOnSilence,
-	}
-	conn, err := d.DialContext(ctx, network, target)
+	conn, err := engine.NetworkDial()(ctx, network, target)
 	if err != nil || c == nil || network == "unix" {
 		return conn, err
 	}
-	cfg := c.Client().Clone()
-	if cfg.ServerName, _, err = net.SplitHostPort(target); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	secured := tls.Client(conn, cfg)
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
-	defer cancel()
-	if err := secured.HandshakeContext(ctx); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("TLS handshake: %w", err)
-	}
-	return secured, nil
-}
-
-func giveUpOnSilence(network, _ string, c syscall.RawConn) error {
-	if network == "unix" {
-		return nil
-	}
-	var opt error
-	err := c.Control(func(fd uintptr) {
-		opt = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(silenceTimeout.Milliseconds()))
-	})
-	return errors.Join(err, opt)
+	return engine.Secure(ctx, conn, target, c.Client())
 }

@@ -1,17 +1,16 @@
 package dockerapi
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/skep/skep/internal/engine"
+	"github.com/skep/skep/internal/rawstream"
 )
 
 // ForwardOptions change what is sent on.
@@ -198,57 +197,9 @@ func Upgrade(w http.ResponseWriter, r *http.Request, to *engine.Engine, path str
 	defer conn.Close()
 	// Deadlines of the HTTP server do not bind a stream.
 	_ = conn.SetDeadline(time.Time{})
-	if err := writeHead(conn, h.Response); err != nil {
+	if err := rawstream.WriteHead(conn, h.Response); err != nil {
 		return nil
 	}
-	splice(stopOf(r), conn, buffered.Reader, h.Conn, h.Reader)
+	rawstream.Splice(stopOf(r), conn, buffered.Reader, h.Conn, h.Reader)
 	return nil
-}
-
-// writeHead passes on the head of the engine's answer as it is.
-func writeHead(w io.Writer, resp *http.Response) error {
-	buf := bufio.NewWriter(w)
-	_, _ = buf.WriteString("HTTP/1.1 " + resp.Status + "\r\n")
-	_ = resp.Header.Write(buf)
-	_, _ = buf.WriteString("\r\n")
-	return buf.Flush()
-}
-
-// lingering is how long a user's side may stay open after the engine has said
-// all it had to say.
-const lingering = 10 * time.Second
-
-// splice carries bytes both ways until both sides have ended, or one has
-// broken. The end of one direction is passed on as such: that is how the end
-// of standard input reaches a container.
-func splice(ctx context.Context, user net.Conn, fromUser io.Reader, engine net.Conn, fromEngine io.Reader) {
-	stop := context.AfterFunc(ctx, func() { user.Close(); engine.Close() })
-	defer stop()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if _, err := io.Copy(engine, fromUser); err != nil {
-			engine.Close()
-			return
-		}
-		closeWrite(engine)
-	}()
-	_, err := io.Copy(user, fromEngine)
-	if err != nil {
-		user.Close()
-		engine.Close()
-	} else {
-		closeWrite(user)
-		_ = user.SetReadDeadline(time.Now().Add(lingering))
-	}
-	<-done
-}
-
-// closeWrite ends one direction; what cannot do that is closed.
-func closeWrite(c net.Conn) {
-	if half, ok := c.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite()
-		return
-	}
-	c.Close()
 }

@@ -65,7 +65,8 @@ const (
 	silenceTimeout = 30 * time.Second
 )
 
-func defaultDial() DialFunc {
+// NetworkDial opens plain connections that give up a peer which went silent.
+func NetworkDial() DialFunc {
 	d := &net.Dialer{
 		Timeout:         dialTimeout,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4},
@@ -89,9 +90,15 @@ func (e *Engine) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil || e.cfg.TLS == nil || e.addr.Network == "unix" {
 		return conn, err
 	}
-	cfg := e.cfg.TLS.Clone()
+	return Secure(ctx, conn, e.addr.Target, e.cfg.TLS)
+}
+
+// Secure begins TLS with the host of target on a connection, and closes the
+// connection if that fails.
+func Secure(ctx context.Context, conn net.Conn, target string, with *tls.Config) (net.Conn, error) {
+	cfg := with.Clone()
 	if cfg.ServerName == "" {
-		cfg.ServerName, _, _ = net.SplitHostPort(e.addr.Target)
+		cfg.ServerName, _, _ = net.SplitHostPort(target)
 	}
 	// A hijacked connection must stay HTTP/1.1.
 	cfg.NextProtos = []string{"http/1.1"}

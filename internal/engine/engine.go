@@ -57,7 +57,7 @@ func (c *Config) setDefaults() {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Dial == nil {
-		c.Dial = defaultDial()
+		c.Dial = NetworkDial()
 	}
 	if c.Admit == nil {
 		c.Admit = func(*Engine, *Identity) error { return nil }

@@ -7,7 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
+
+	"github.com/skep/skep/internal/rawstream"
 )
 
 // Hijacked is an engine's answer on a connection of its own. When Upgraded, the
@@ -57,7 +58,7 @@ func (e *Engine) hijack(ctx context.Context, r Request) (*Hijacked, error) {
 		conn.Close()
 		return nil, e.callError(ctx, err)
 	}
-	return &Hijacked{Response: resp, Conn: conn, Reader: reader, Upgraded: isUpgraded(resp)}, nil
+	return &Hijacked{Response: resp, Conn: conn, Reader: reader, Upgraded: rawstream.Begins(resp)}, nil
 }
 
 func roundTripOn(conn io.Writer, reader *bufio.Reader, req *http.Request) (*http.Response, error) {
@@ -69,14 +70,4 @@ func roundTripOn(conn io.Writer, reader *bufio.Reader, req *http.Request) (*http
 		return nil, fmt.Errorf("read answer: %w", err)
 	}
 	return resp, nil
-}
-
-// isUpgraded: engines answer 101 to clients that ask for an upgrade, and to
-// older ones 200 with a raw stream and no length.
-func isUpgraded(resp *http.Response) bool {
-	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return true
-	}
-	return resp.StatusCode == http.StatusOK && resp.ContentLength < 0 && len(resp.TransferEncoding) == 0 &&
-		strings.HasPrefix(resp.Header.Get("Content-Type"), "application/vnd.docker.")
 }

@@ -23,11 +23,12 @@ import (
 
 // Counts is what a cluster is at a moment.
 type Counts struct {
-	Engines        map[string]int // by state
-	Containers     map[string]int // by state
-	Reservations   int            // containers on their way to an engine
-	EventListeners int
-	EventsQueued   int // in the queue of the listener that lags most
+	Engines            map[string]int // by state
+	Containers         map[string]int // by state
+	Reservations       int            // containers on their way to an engine
+	Moved, MovesFailed uint64         // containers of failed engines; tries that failed
+	EventListeners     int
+	EventsQueued       int // in the queue of the listener that lags most
 }
 
 // Source is asked for counts when somebody looks; it must answer at once.
@@ -60,12 +61,11 @@ type Metrics struct {
 	version string
 	source  Source
 
-	mu          sync.Mutex // guards all below
-	requests    map[requestKey]uint64
-	latency     map[latencyKey]*histogram
-	placements  map[string]uint64 // by outcome
-	reschedules map[string]uint64 // by outcome
-	reloads     map[string]uint64 // by outcome
+	mu         sync.Mutex // guards all below
+	requests   map[requestKey]uint64
+	latency    map[latencyKey]*histogram
+	placements map[string]uint64 // by outcome
+	reloads    map[string]uint64 // by outcome
 }
 
 // New counts for a program of this version. Source may be nil.
@@ -73,8 +73,8 @@ func New(version string, source Source) *Metrics {
 	return &Metrics{
 		version: version, source: source,
 		requests: map[requestKey]uint64{}, latency: map[latencyKey]*histogram{},
-		placements: map[string]uint64{"placed": 0, "failed": 0}, reschedules: map[string]uint64{"moved": 0, "failed": 0},
-		reloads: map[string]uint64{"done": 0, "failed": 0},
+		placements: map[string]uint64{"placed": 0, "failed": 0},
+		reloads:    map[string]uint64{"done": 0, "failed": 0},
 	}
 }
 
@@ -106,14 +106,6 @@ func (m *Metrics) Request(method, route string, status int, took time.Duration) 
 	if method == http.MethodPost && route == "/containers/create" {
 		m.placements[outcome(status == http.StatusCreated, "placed")]++
 	}
-}
-
-// Rescheduled counts a container that was to be moved from an engine that does
-// not answer.
-func (m *Metrics) Rescheduled(ok bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.reschedules[outcome(ok, "moved")]++
 }
 
 // Reloaded counts a reading of the certificates.
@@ -161,13 +153,13 @@ func (m *Metrics) writeRequests(t *text) {
 		t.histogram("skep_request_seconds", m.latency[k], "method", k.method, "route", k.route)
 	}
 	t.byLabel("skep_placements_total", "counter", "Containers that were to be created on an engine.", "outcome", m.placements)
-	t.byLabel("skep_reschedules_total", "counter", "Containers that were to be moved from an engine that does not answer.", "outcome", m.reschedules)
 	t.byLabel("skep_tls_reloads_total", "counter", "Readings of the certificates while serving.", "outcome", m.reloads)
 }
 
 func writeCounts(t *text, c Counts) {
 	t.byLabel("skep_engines", "gauge", "Engines by their state.", "state", unsigned(c.Engines))
 	t.byLabel("skep_containers", "gauge", "Containers by their state.", "state", unsigned(c.Containers))
+	t.byLabel("skep_reschedules_total", "counter", "Containers moved from engines that failed, and tries that failed.", "outcome", map[string]uint64{"moved": c.Moved, "failed": c.MovesFailed})
 	t.value("skep_reservations", "gauge", "Containers on their way to an engine.", float64(c.Reservations))
 	t.value("skep_event_listeners", "gauge", "Readers of the event stream.", float64(c.EventListeners))
 	t.value("skep_events_queued", "gauge", "Events waiting for the reader that lags most.", float64(c.EventsQueued))

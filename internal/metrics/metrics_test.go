@@ -33,13 +33,12 @@ func scrape(t *testing.T, m *metrics.Metrics) string {
 }
 
 func TestMetrics_saysWhatIsGoingOn(t *testing.T) {
-	m := metrics.New("1.0", source{Engines: map[string]int{"Healthy": 3, "Unhealthy": 0}, Containers: map[string]int{"running": 7}, EventListeners: 2})
+	m := metrics.New("1.0", source{Engines: map[string]int{"Healthy": 3, "Unhealthy": 0}, Containers: map[string]int{"running": 7}, EventListeners: 2, Moved: 1})
 	m.Request("GET", "/containers/{name}/json", 200, 3*time.Millisecond)
 	m.Request("GET", "/containers/{name}/json", 200, 2*time.Minute)
 	m.Request("POST", "/containers/create", 201, time.Millisecond)
 	m.Request("POST", "/containers/create", 500, time.Millisecond)
 	m.Request("BREW", "", 999, 0)
-	m.Rescheduled(true)
 	got := scrape(t, m)
 	for _, line := range []string{
 		`skep_build_info{version="1.0",go="`,
