@@ -107,23 +107,32 @@ func sweepImages(ctx context.Context, c *client.Client) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	remove := func(ref string) {
-		_, err := c.ImageRemove(ctx, ref, client.ImageRemoveOptions{Force: true, PruneChildren: true})
-		if !errdefs.IsNotFound(err) {
-			errs = append(errs, err)
-		}
-	}
+	var refs []string
 	for _, image := range images.Items {
 		if !slices.Contains(image.RepoTags, tiny) {
-			remove(image.ID)
+			refs = append(refs, image.ID)
 			continue
 		}
 		for _, ref := range append(image.RepoTags, image.RepoDigests...) {
 			if ref != tiny {
-				remove(ref)
+				refs = append(refs, ref)
 			}
 		}
 	}
-	return errors.Join(errs...)
+	// An image goes only after those that were made of it, and of two that are
+	// equally old the list does not say which that is.
+	for {
+		var left []string
+		var errs []error
+		for _, ref := range refs {
+			_, err := c.ImageRemove(ctx, ref, client.ImageRemoveOptions{Force: true, PruneChildren: true})
+			if err != nil && !errdefs.IsNotFound(err) {
+				left, errs = append(left, ref), append(errs, err)
+			}
+		}
+		if len(left) == 0 || len(left) == len(refs) {
+			return errors.Join(errs...)
+		}
+		refs = left
+	}
 }
