@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,6 +21,10 @@ type Keeper struct {
 	cancel context.CancelFunc
 	lost   chan struct{}
 	done   chan struct{} // closed when no goroutine of the keeper is left
+
+	sent  time.Time     // that of NewKeeper
+	until atomic.Int64  // how long after sent the lock is ours, in nanoseconds
+	over  chan struct{} // always closed
 }
 
 // NewKeeper keeps a lock whose request was sent at the time of sent. It calls
@@ -30,13 +35,22 @@ type Keeper struct {
 // The owner calls Stop in the end, also after the lock is lost.
 func NewKeeper(ttl time.Duration, sent time.Time, renew func(context.Context) error) *Keeper {
 	ctx, cancel := context.WithCancel(context.Background())
-	k := &Keeper{ttl: ttl, renew: renew, cancel: cancel, lost: make(chan struct{}), done: make(chan struct{})}
+	k := &Keeper{ttl: ttl, renew: renew, cancel: cancel, lost: make(chan struct{}), done: make(chan struct{}), sent: sent, over: make(chan struct{})}
+	k.until.Store(int64(ttl))
+	close(k.over)
 	go k.run(ctx, sent)
 	return k
 }
 
-// Lost is closed when the lock may be another's, and by Stop.
-func (k *Keeper) Lost() <-chan struct{} { return k.lost }
+// Lost is closed when the lock may be another's, and by Stop. Who asks is told by
+// the clock: in a process that was stopped for a while, and goes on, everything
+// else may run before the goroutine that closes the channel.
+func (k *Keeper) Lost() <-chan struct{} {
+	if time.Since(k.sent) >= time.Duration(k.until.Load()) {
+		return k.over
+	}
+	return k.lost
+}
 
 // Stop ends the renewals. When it returns, Lost is closed and nothing of the
 // keeper runs any more. Give the lock back after it, not before: whoever acts
@@ -80,6 +94,7 @@ func (k *Keeper) run(ctx context.Context, sent time.Time) {
 			case time.Since(sent) >= k.ttl:
 				return
 			default:
+				k.until.Store(int64(sent.Sub(k.sent) + k.ttl))
 				end.Reset(time.Until(sent.Add(k.ttl)))
 				next.Reset(time.Until(sent.Add(k.ttl / 3)))
 			}

@@ -105,3 +105,16 @@ func TestKeeper_hasLostWhatWasAnsweredTooLate(t *testing.T) {
 		k.Stop()
 	})
 }
+
+func TestKeeper_isLostByTheClock_whoeverRunsFirst(t *testing.T) {
+	// As a process finds it that was stopped: no goroutine had its turn yet.
+	waiting := make(chan struct{})
+	k := kvstore.NewKeeper(ttl, time.Now().Add(-2*ttl), func(ctx context.Context) error { <-waiting; return nil })
+	select {
+	case <-k.Lost():
+	default:
+		t.Error("the lock is held for longer than it lasts")
+	}
+	close(waiting)
+	k.Stop()
+}

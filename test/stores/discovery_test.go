@@ -11,17 +11,25 @@ import (
 	"github.com/skep/skep/internal/discovery"
 	"github.com/skep/skep/internal/discovery/backends"
 	"github.com/skep/skep/internal/kvstore"
+	"github.com/skep/skep/internal/kvstore/storetest"
 	"github.com/skep/skep/internal/kvstore/zk"
 )
 
-func TestEtcd_isDiscovery(t *testing.T)      { testDiscovery(t, startEtcd(t), "etcd://") }
-func TestZookeeper_isDiscovery(t *testing.T) { testDiscovery(t, startZookeeper(t), "zk://") }
+func TestEtcd_isDiscovery(t *testing.T) {
+	t.Parallel()
+	testDiscovery(t, storetest.StartEtcd(t), "etcd://")
+}
+
+func TestZookeeper_isDiscovery(t *testing.T) {
+	t.Parallel()
+	testDiscovery(t, storetest.StartZooKeeper(t), "zk://")
+}
 
 // testDiscovery has a manager start while the store is down, an engine join and
 // leave, and the store be killed in between.
-func testDiscovery(t *testing.T, store *server, scheme string) {
-	store.stop()
-	url := scheme + store.address + "/prefix"
+func testDiscovery(t *testing.T, store *storetest.Server, scheme string) {
+	store.Kill()
+	url := scheme + store.Address + "/prefix"
 	opts := discovery.Options{Heartbeat: time.Second, TTL: 5 * time.Second}
 	manager, engine := open(t, url, opts), open(t, url, opts)
 
@@ -39,7 +47,7 @@ func testDiscovery(t *testing.T, store *server, scheme string) {
 	}
 	t.Log(u.Err)
 
-	store.start(t)
+	store.Start(t)
 	const address = "10.0.0.1:2375"
 	join := func() {
 		for engine.Register(ctx, address) != nil && ctx.Err() == nil {
@@ -50,14 +58,14 @@ func testDiscovery(t *testing.T, store *server, scheme string) {
 	await(t, updates, func(u discovery.Update) bool { return slices.Equal(u.Entries, discovery.Entries{address}) })
 
 	// While the store is down its engines stay.
-	store.stop()
+	store.Kill()
 	await(t, updates, func(u discovery.Update) bool {
 		if u.Err == nil {
 			t.Errorf("the store is down, and the list becomes %v", u.Entries)
 		}
 		return u.Err != nil
 	})
-	store.start(t)
+	store.Start(t)
 	join()
 	if err := engine.Deregister(ctx, address); err != nil {
 		t.Error(err)
@@ -96,9 +104,10 @@ func await(t *testing.T, updates <-chan discovery.Update, wanted func(discovery.
 }
 
 func TestZookeeper_announcesAgainAfterTheSessionHasExpired(t *testing.T) {
-	server := startZookeeper(t)
-	way := startRelay(t, server.address)
-	announcer, reader := zookeeper(t, way.address()), zookeeper(t, server.address)
+	t.Parallel()
+	server := storetest.StartZooKeeper(t)
+	way := storetest.StartRelay(t, server.Address)
+	announcer, reader := zookeeper(t, way.Address()), zookeeper(t, server.Address)
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
 	updates := reader.Watch(ctx, "nodes", time.Second)
@@ -121,9 +130,9 @@ func TestZookeeper_announcesAgainAfterTheSessionHasExpired(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantPairs(1)
-	way.pull()
+	way.Pull()
 	wantPairs(0)
-	way.repair()
+	way.Repair()
 	wantPairs(1) // though nobody has announced it anew
 	if err := announcer.Withdraw(ctx, "nodes/a:1"); err != nil {
 		t.Error(err)

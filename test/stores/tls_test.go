@@ -8,47 +8,30 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/skep/skep/internal/discovery"
+	"github.com/skep/skep/internal/kvstore/storetest"
 )
 
 func TestEtcd_isDiscoveryWithCertificates(t *testing.T) {
-	plain := startEtcd(t)
-	plain.stop()
-	cert, key := certificate(t)
-	secure := &server{name: "etcd", address: plain.address, log: plain.log}
-	for _, a := range plain.args {
-		if strings.Contains(a, plain.address) {
-			a = strings.Replace(a, "http://", "https://", 1)
-		}
-		secure.args = append(secure.args, a)
-	}
-	secure.args = append(secure.args, "--cert-file", cert, "--key-file", key, "--trusted-ca-file", cert, "--client-cert-auth")
-	secure.ready = func(ctx context.Context) error {
-		var d net.Dialer
-		c, err := d.DialContext(ctx, "tcp", secure.address)
-		if err != nil {
-			return err
-		}
-		return c.Close()
-	}
-	t.Cleanup(secure.stop)
-	secure.start(t)
+	t.Parallel()
+	cert, key := certificate(t, "")
+	secure := storetest.StartSecureEtcd(t, cert, key)
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	opts := discovery.Options{Heartbeat: time.Second, Opts: map[string]string{
 		"kv.cacertfile": cert, "kv.certfile": cert, "kv.keyfile": key,
 	}}
-	b := open(t, "etcd://"+secure.address, opts)
+	b := open(t, "etcd://"+secure.Address, opts)
 	updates := b.Watch(ctx)
 	defer func() {
 		cancel()
@@ -66,7 +49,7 @@ func TestEtcd_isDiscoveryWithCertificates(t *testing.T) {
 		t.Error(err)
 	}
 	opts.Opts = nil
-	stranger := open(t, "etcd://"+secure.address, opts)
+	stranger := open(t, "etcd://"+secure.Address, opts)
 	err := stranger.Register(ctx, "10.0.0.1:2375")
 	if err == nil {
 		t.Error("without certificates, no error")
@@ -78,8 +61,8 @@ func TestEtcd_isDiscoveryWithCertificates(t *testing.T) {
 }
 
 // certificate gives the files of a certificate for both sides that signs itself,
-// and of its key.
-func certificate(t *testing.T) (cert, key string) {
+// with a common name, and of its key.
+func certificate(t *testing.T, name string) (cert, key string) {
 	t.Helper()
 	secret, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -87,6 +70,7 @@ func certificate(t *testing.T) (cert, key string) {
 	}
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: name},
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().Add(time.Hour),
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},

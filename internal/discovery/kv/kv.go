@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"strings"
 	"sync"
@@ -37,13 +38,17 @@ type Backend struct {
 	store     kvstore.Store
 	announced map[string]bool // while it is not empty, store is open
 	using     int             // calls that use store
+	closed    bool
 }
 
-var _ discovery.Backend = (*Backend)(nil)
+var (
+	_ discovery.Backend = (*Backend)(nil)
+	_ io.Closer         = (*Backend)(nil)
+)
 
 // New returns the backend for the keys below prefix. Each watch opens a store of
-// its own, and closes it; Register opens one more, which the last Deregister
-// closes.
+// its own, and closes it; Register opens one more, which the last Deregister or
+// Close closes.
 func New(open func() (kvstore.Store, error), prefix string, opts discovery.Options) (*Backend, error) {
 	opts = opts.WithDefaults()
 	below := DefaultPath
@@ -110,6 +115,9 @@ func (b *Backend) Deregister(ctx context.Context, addr string) error {
 func (b *Backend) use(addr string) (kvstore.Store, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.closed {
+		return nil, errors.New("announce " + addr + ": this discovery was closed")
+	}
 	if b.store == nil {
 		store, err := b.open()
 		if err != nil {
@@ -126,16 +134,39 @@ func (b *Backend) use(addr string) (kvstore.Store, error) {
 func (b *Backend) unuse() {
 	b.mu.Lock()
 	b.using--
-	var unneeded kvstore.Store
-	if b.using == 0 && len(b.announced) == 0 {
-		unneeded, b.store = b.store, nil
-	}
+	unneeded := b.unneeded()
 	b.mu.Unlock()
 	if unneeded != nil {
 		if err := unneeded.Close(); err != nil {
 			b.opts.Logger.Debug("discovery: close the store", "error", err)
 		}
 	}
+}
+
+// unneeded takes the store away if nothing needs it any more; nil if something
+// does. The caller holds mu, and closes the store without it.
+func (b *Backend) unneeded() kvstore.Store {
+	if b.using > 0 || len(b.announced) > 0 {
+		return nil
+	}
+	store := b.store
+	b.store = nil
+	return store
+}
+
+// Close ends the connection that announcements have opened, once the calls
+// that use it have ended. What is announced is not taken back, and lasts as long
+// as the store keeps it without a connection. A watch ends with its own context.
+func (b *Backend) Close() error {
+	b.mu.Lock()
+	b.closed = true
+	clear(b.announced)
+	unneeded := b.unneeded()
+	b.mu.Unlock()
+	if unneeded == nil {
+		return nil
+	}
+	return unneeded.Close()
 }
 
 // key is where an address is kept.

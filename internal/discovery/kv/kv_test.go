@@ -271,6 +271,67 @@ func TestDeregister_canBeTriedAgain(t *testing.T) {
 	f.want(t, map[string]string{}, 0)
 }
 
+func TestClose_endsTheConnectionOfAnnouncements(t *testing.T) {
+	f := newFake()
+	b := backend(t, f, "", discovery.Options{})
+	if err := b.Register(t.Context(), "a:1"); err != nil {
+		t.Fatal(err)
+	}
+	f.setFails(errors.New("down"))
+	if err := b.Deregister(t.Context(), "a:1"); err == nil {
+		t.Error("no error")
+	}
+	for range 2 { // a second time does nothing
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	f.want(t, map[string]string{"docker/swarm/nodes/a:1": "a:1"}, 0)
+	if err := b.Register(t.Context(), "a:1"); err == nil || !strings.Contains(err.Error(), "was closed") {
+		t.Errorf("after the end: %v", err)
+	}
+	if err := b.Deregister(t.Context(), "a:1"); err != nil {
+		t.Errorf("after the end: %v", err)
+	}
+	f.want(t, map[string]string{"docker/swarm/nodes/a:1": "a:1"}, 0)
+}
+
+func TestClose_waitsForTheCallsThatUseTheConnection(t *testing.T) {
+	f := newFake()
+	began, goOn := make(chan struct{}), make(chan struct{})
+	b, err := kv.New(func() (kvstore.Store, error) {
+		store, err := f.open()
+		return waiting{store, began, goOn}, err
+	}, "", discovery.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- b.Register(t.Context(), "a:1") }()
+	<-began
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	f.want(t, map[string]string{}, 1)
+	close(goOn)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	f.want(t, map[string]string{"docker/swarm/nodes/a:1": "a:1"}, 0)
+}
+
+// waiting is a store whose announcements wait to go on.
+type waiting struct {
+	kvstore.Store
+	began, goOn chan struct{}
+}
+
+func (w waiting) Announce(ctx context.Context, p kvstore.Pair, ttl time.Duration) error {
+	close(w.began)
+	<-w.goOn
+	return w.Store.Announce(ctx, p, ttl)
+}
+
 func TestRegister_refuses(t *testing.T) {
 	f := newFake()
 	b := backend(t, f, "", discovery.Options{})

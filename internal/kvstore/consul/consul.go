@@ -47,6 +47,8 @@ type Options struct {
 	Scheme string
 	// Timeout is for a request that should be answered at once; 0 means 5 s.
 	Timeout time.Duration
+	// LargestAnswer is how many bytes one answer may have; 0 means 32 MiB.
+	LargestAnswer int
 	// Logger hears, once, that Consul takes no TTL as short as asked for. Nil
 	// means nobody does.
 	Logger *slog.Logger
@@ -107,7 +109,7 @@ func New(endpoint string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consul %s: %w", endpoint, err)
 	}
-	cfg.HttpClient = newHTTPClient(transport)
+	cfg.HttpClient = newHTTPClient(transport, cmp.Or(o.LargestAnswer, defaultLargest))
 	client, err := api.NewClient(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("consul %s: %w", endpoint, err)

@@ -65,6 +65,10 @@ func readExchanges(t *testing.T, name string) []exchange {
 // script answers requests in the order of a file, and refuses all others.
 type script struct {
 	t *testing.T
+	// turns holds a request back until the test sends to it. A watch keeps the
+	// latest only, so what is to be seen has to be read before the next answer.
+	// Nil holds nothing back.
+	turns chan struct{}
 
 	mu   sync.Mutex // guards left
 	left []exchange
@@ -72,6 +76,13 @@ type script struct {
 
 func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if s.turns != nil {
+		select {
+		case <-s.turns:
+		case <-r.Context().Done():
+			return
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.left) == 0 {
@@ -92,28 +103,31 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestExchanges_areThoseOfTheDocumentation(t *testing.T) {
-	for name, do := range map[string]func(*testing.T, *consul.Store) error{
-		"announce": func(t *testing.T, s *consul.Store) error {
+	for name, do := range map[string]func(*testing.T, *consul.Store, chan<- struct{}) error{
+		"announce": func(t *testing.T, s *consul.Store, _ chan<- struct{}) error {
 			announce(t, s, "docker/swarm/nodes/10.0.0.5:2375", "10.0.0.5:2375", 180*time.Second)
 			announce(t, s, "docker/swarm/nodes/10.0.0.5:2375", "10.0.0.5:2375", 180*time.Second)
 			return s.Withdraw(t.Context(), "docker/swarm/nodes/10.0.0.5:2375")
 		},
-		"announce-short-ttl": func(t *testing.T, s *consul.Store) error {
+		"announce-short-ttl": func(t *testing.T, s *consul.Store, _ chan<- struct{}) error {
 			return s.Announce(t.Context(), kvstore.Pair{Key: "nodes/a:1", Value: "a:1"}, 15*time.Second)
 		},
-		"announce-session-gone": func(t *testing.T, s *consul.Store) error {
+		"announce-session-gone": func(t *testing.T, s *consul.Store, _ chan<- struct{}) error {
 			return s.Announce(t.Context(), kvstore.Pair{Key: "nodes/a:1", Value: "a:1"}, time.Minute)
 		},
-		"list": func(t *testing.T, s *consul.Store) error {
+		"list": func(t *testing.T, s *consul.Store, _ chan<- struct{}) error {
 			found, err := s.List(t.Context(), "docker/swarm/nodes")
 			expect(t, "list", text(found), "docker/swarm/nodes/10.0.0.5:2375=10.0.0.5:2375 docker/swarm/nodes/10.0.0.6:2375=10.0.0.6:2375")
 			return err
 		},
-		"watch": func(t *testing.T, s *consul.Store) error {
+		"watch": func(t *testing.T, s *consul.Store, turns chan<- struct{}) error {
 			news := s.Watch(t.Context(), "nodes", time.Minute)
 			for _, want := range []string{"", "nodes/zip=test", "nodes/zip=test nodes/zop=test", "nodes/zip=test"} {
+				turns <- struct{}{}
 				expect(t, "watch", text((<-news).Pairs), want)
 			}
+			turns <- struct{}{} // the last answer is no news
+			turns <- struct{}{}
 			if over := <-news; over.Err == nil {
 				t.Errorf("the watch sent %v once more", over.Pairs)
 			}
@@ -122,7 +136,10 @@ func TestExchanges_areThoseOfTheDocumentation(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			play := &script{t: t, left: readExchanges(t, name)}
-			if err := do(t, dial(t, listen(t, play), consul.Options{})); err != nil {
+			if name == "watch" {
+				play.turns = make(chan struct{})
+			}
+			if err := do(t, dial(t, listen(t, play), consul.Options{}), play.turns); err != nil {
 				t.Error(err)
 			}
 			play.mu.Lock()

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// largestBody is more than a list of 50,000 engines.
-	largestBody = 32 << 20
+	// defaultLargest is more than a list of 50,000 engines.
+	defaultLargest = 32 << 20
 	// largestHeader is far more than Consul sends.
 	largestHeader = 64 << 10
 )
@@ -48,34 +48,37 @@ func newTransport(cfg *api.Config, o Options) (*http.Transport, error) {
 
 // newHTTPClient follows no redirects: Consul sends none, and a redirect would
 // carry the token to whomever it names.
-func newHTTPClient(t *http.Transport) *http.Client {
+func newHTTPClient(t *http.Transport, largest int) *http.Client {
 	return &http.Client{
-		Transport:     boundedTransport{t},
+		Transport:     boundedTransport{t, largest},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
 // boundedTransport ends bodies that are too large with an error.
-type boundedTransport struct{ next http.RoundTripper }
+type boundedTransport struct {
+	next    http.RoundTripper
+	largest int
+}
 
 func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}
-	resp.Body = &boundedBody{ReadCloser: resp.Body, left: largestBody}
+	resp.Body = &boundedBody{ReadCloser: resp.Body, largest: t.largest, left: t.largest}
 	return resp, nil
 }
 
 // boundedBody gives left more bytes at most.
 type boundedBody struct {
 	io.ReadCloser
-	left int
+	largest, left int
 }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, fmt.Errorf("the answer is larger than %d bytes, which no list of keys of ours is: check the prefix", largestBody)
+		return 0, fmt.Errorf("the answer is larger than %d bytes, which no list of keys of ours is: check the prefix", b.largest)
 	}
 	n, err := b.ReadCloser.Read(p[:min(len(p), b.left)])
 	b.left -= n

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -164,6 +165,9 @@ func (s *Store) explain(doing string, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded ||
 		status.Code(err) == codes.Unavailable {
 		return fmt.Errorf("%s does not answer (%s): %w", s.name, doing, err)
+	}
+	if e := rpctypes.Error(err); errors.Is(e, rpctypes.ErrUserEmpty) || errors.Is(e, rpctypes.ErrPermissionDenied) {
+		return fmt.Errorf("%s does not permit to %s: give skep a client certificate whose common name is a user of etcd that may read and write there: %w", s.name, doing, e)
 	}
 	return fmt.Errorf("%s: %s: %w", s.name, doing, err)
 }

@@ -118,8 +118,11 @@ func (s *Store) remember(l *lock) bool {
 }
 
 // renew also looks at the key: someone may have deleted it by hand, and then its
-// lease lives on for nothing.
+// lease lives on for nothing. A member that hangs costs no more than one time-out:
+// the next try goes to another.
 func (l *lock) renew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, l.store.timeout)
+	defer cancel()
 	_, err := l.store.keepAlive(ctx, l.lease)
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return kvstore.ErrLost

@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -10,8 +11,10 @@ import (
 	"github.com/skep/skep/internal/kvstore"
 )
 
-// probeEvery is how often at most a watch asks whether etcd is still there: the
-// client reconnects watches in silence, for ever.
+// probeEvery is how often at most a watch compares what it knows with what etcd
+// has: the client reconnects watches in silence, for ever, and also to an etcd
+// that has lost its data and counts its revisions from one again. Such a watch
+// would hear of nothing until the revisions have caught up.
 const probeEvery = 5 * time.Second
 
 // Watch implements [kvstore.Store].
@@ -47,8 +50,12 @@ func (s *Store) follow(ctx context.Context, prefix string, probe time.Duration, 
 		case <-ctx.Done():
 			return nil
 		case <-probes.C:
-			if err := s.probe(ctx, prefix); err != nil {
+			there, now, err := s.list(ctx, prefix)
+			if err != nil {
 				return err
+			}
+			if now < revision || !maps.Equal(there, pairs) {
+				return nil // if etcd was just quicker than the watch, no harm is done
 			}
 		case changes = <-opened:
 		case change, open := <-changes:
@@ -61,6 +68,7 @@ func (s *Store) follow(ctx context.Context, prefix string, probe time.Duration, 
 			if err := change.Err(); err != nil {
 				return s.explain("watch "+prefix, err)
 			}
+			revision = max(revision, change.Header.Revision)
 			apply(pairs, change.Events)
 			if len(change.Events) > 0 {
 				send(kvstore.Snapshot{Pairs: sorted(pairs)})
@@ -91,15 +99,6 @@ func apply(pairs map[string]string, events []*clientv3.Event) {
 			pairs[string(e.Kv.Key)] = string(e.Kv.Value)
 		}
 	}
-}
-
-func (s *Store) probe(ctx context.Context, prefix string) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	if _, err := s.client.Get(ctx, below(prefix), clientv3.WithPrefix(), clientv3.WithCountOnly()); err != nil {
-		return s.explain("watch "+prefix, err)
-	}
-	return nil
 }
 
 func wait(ctx context.Context, d time.Duration) {

@@ -13,8 +13,9 @@ import (
 
 // announcer keeps announced keys in ZooKeeper, through the expiry of sessions.
 type announcer struct {
-	session *session
-	timeout time.Duration
+	servers []string
+	lasts   time.Duration // what the session is asked for
+	timeout time.Duration // of one call
 	turn    chan struct{} // holds one value while nodes are being changed
 	begun   chan struct{} // holds one value when another session may have begun
 
@@ -22,6 +23,10 @@ type announcer struct {
 	running sync.WaitGroup
 
 	wanted map[string]string // the keys and values; for whoever has the turn
+
+	mu      sync.Mutex // guards what follows
+	session *session
+	closed  bool
 }
 
 // shortest is the timeout of a session that is asked for at least: with less,
@@ -70,16 +75,17 @@ func (s *Store) announcing(ttl time.Duration) (*announcer, error) {
 		return s.announcer, nil
 	}
 	a := &announcer{
+		servers: s.servers,
+		lasts:   max(ttl, shortest),
 		timeout: s.timeout,
 		turn:    make(chan struct{}, 1),
 		begun:   make(chan struct{}, 1),
 		wanted:  make(map[string]string),
 	}
-	session, err := begin(s.servers, max(ttl, shortest), a.event)
-	if err != nil {
+	var err error
+	if a.session, err = begin(a.servers, a.lasts, small, a.event); err != nil {
 		return nil, err
 	}
-	a.session = session
 	ctx, cancel := context.WithCancel(context.Background())
 	a.cancel = cancel
 	a.running.Go(func() { a.restore(ctx) })
@@ -89,8 +95,11 @@ func (s *Store) announcing(ttl time.Duration) (*announcer, error) {
 
 func (a *announcer) close() {
 	a.cancel()
-	a.running.Wait()
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
 	a.session.close()
+	a.running.Wait()
 }
 
 func (a *announcer) event(e zk.Event) {
@@ -111,7 +120,35 @@ func (a *announcer) announce(ctx context.Context, p kvstore.Pair) error {
 	}
 	defer func() { <-a.turn }()
 	a.wanted[p.Key] = p.Value
+	if err := a.revive(); err != nil {
+		return err
+	}
 	return a.put(ctx, p.Key, p.Value)
+}
+
+// revive begins another session in place of one that will not come back.
+func (a *announcer) revive() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return zk.ErrClosing
+	}
+	if !a.session.hopeless(max(a.lasts, a.session.negotiated())) {
+		return nil
+	}
+	another, err := begin(a.servers, a.lasts, small, a.event)
+	if err != nil {
+		return err
+	}
+	a.running.Go(a.session.close) // no server hears it say goodbye, which takes a second
+	a.session = another
+	return nil
+}
+
+func (a *announcer) current() *session {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.session
 }
 
 func (a *announcer) withdraw(ctx context.Context, key string) error {
@@ -122,7 +159,7 @@ func (a *announcer) withdraw(ctx context.Context, key string) error {
 	}
 	defer func() { <-a.turn }()
 	delete(a.wanted, key)
-	_, err := ask(ctx, a.session, a.timeout, func(_ context.Context, c *zk.Conn) (none, error) {
+	_, err := ask(ctx, a.current(), a.timeout, func(_ context.Context, c *zk.Conn) (none, error) {
 		_, stat, err := c.Exists(node(key))
 		if err == nil && stat.EphemeralOwner == c.SessionID() {
 			err = c.Delete(node(key), stat.Version)
@@ -170,7 +207,7 @@ type none struct{}
 // put sees to it that the key is there, with the value, and ends with the
 // session that is ours now.
 func (a *announcer) put(ctx context.Context, key, value string) error {
-	_, err := ask(ctx, a.session, a.timeout, func(ctx context.Context, c *zk.Conn) (none, error) {
+	_, err := ask(ctx, a.current(), a.timeout, func(ctx context.Context, c *zk.Conn) (none, error) {
 		at := node(key)
 		for ctx.Err() == nil {
 			data, stat, err := c.Get(at)

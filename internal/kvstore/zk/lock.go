@@ -40,7 +40,7 @@ func (s *Store) Lock(ctx context.Context, p kvstore.Pair, ttl time.Duration) (kv
 }
 
 func (s *Store) lock(ctx context.Context, p kvstore.Pair, ttl time.Duration) (*lock, error) {
-	session, err := begin(s.servers, max(ttl, shortest), nil)
+	session, err := begin(s.servers, max(ttl, shortest), small, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -4,10 +4,16 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-zookeeper/zk"
 )
+
+// small bounds an answer where only single nodes and queues are read, and every
+// request. The client library makes its buffers that large for each session, or
+// 1.5 MiB where larger answers may come.
+const small = 256 << 10
 
 // maxCalls bounds the calls of one session that wait for an answer. The client
 // library knows no time-outs: a call that was given up waits on.
@@ -24,29 +30,53 @@ type session struct {
 	events <-chan zk.Event
 	calls  chan struct{} // one value for each call under way
 
+	apart atomic.Int64 // since when it has been without a server, in Unix nanoseconds; 0 with one
+
 	mu     sync.Mutex // guards what follows
 	closed bool
 	live   sync.WaitGroup // calls under way; none begins once closed
 }
 
-// begin starts a session without waiting for it. onEvent must not block; it may
-// be nil.
-func begin(servers []string, timeout time.Duration, onEvent func(zk.Event)) (*session, error) {
+// begin starts a session without waiting for it. No answer in it may have more
+// than largest bytes. onEvent must not block; it may be nil.
+func begin(servers []string, timeout time.Duration, largest int, onEvent func(zk.Event)) (*session, error) {
 	w := newWire(timeout)
-	if onEvent == nil {
-		onEvent = func(zk.Event) {}
+	s := &session{wire: w, calls: make(chan struct{}, maxCalls)}
+	s.apart.Store(time.Now().UnixNano())
+	notice := func(e zk.Event) {
+		switch {
+		case e.Type != zk.EventSession:
+		case e.State == zk.StateHasSession:
+			s.apart.Store(0)
+		default:
+			s.apart.CompareAndSwap(0, time.Now().UnixNano())
+		}
+		if onEvent != nil {
+			onEvent(e)
+		}
 	}
 	conn, events, err := zk.Connect(servers, timeout,
 		zk.WithDialer(w.dial),
 		zk.WithHostProvider(&hosts{}),
 		zk.WithLogger(silence{}),
 		zk.WithLogInfo(false),
-		zk.WithMaxBufferSize(maxAnswer),
-		zk.WithEventCallback(onEvent))
+		zk.WithMaxBufferSize(largest),
+		zk.WithMaxConnBufferSize(small),
+		zk.WithEventCallback(notice))
 	if err != nil {
 		return nil, err
 	}
-	return &session{conn: conn, wire: w, events: events, calls: make(chan struct{}, maxCalls)}, nil
+	s.conn, s.events = conn, events
+	return s, nil
+}
+
+// hopeless tells that the session has been without a server for that long. Once
+// it has expired, perhaps nobody says so: servers that have lost their data
+// refuse a session that has seen later changes than they know, without a word,
+// and the client library tries it for ever. It takes another session then.
+func (s *session) hopeless(after time.Duration) bool {
+	apart := s.apart.Load()
+	return apart != 0 && time.Since(time.Unix(0, apart)) > after
 }
 
 // negotiated is how long the server lets the session live without a sign of

@@ -36,7 +36,7 @@ type state struct {
 
 // follow sends what is there at each change until something fails.
 func (s *Store) follow(ctx context.Context, prefix string, probe time.Duration, send func(kvstore.Snapshot)) error {
-	session, err := begin(s.servers, readTimeout, nil)
+	session, err := begin(s.servers, readTimeout, maxAnswer, nil)
 	if err != nil {
 		return err
 	}

@@ -55,6 +55,7 @@ type Store struct {
 	announcer *announcer // nil before the first Announce
 	locks     map[*lock]struct{}
 	closed    bool
+	closing   sync.WaitGroup // sessions that were replaced; none begins to once closed
 }
 
 var _ kvstore.Store = (*Store)(nil)
@@ -85,19 +86,21 @@ func (s *Store) Close() error {
 	s.reading, s.announcer, s.locks = nil, nil, nil
 	s.mu.Unlock()
 
-	var closing sync.WaitGroup // each waits for a server that may not answer
+	// Each waits for a server that may not answer.
 	for l := range locks {
-		closing.Go(l.end)
+		s.closing.Go(l.end)
 	}
 	if announcer != nil {
-		closing.Go(announcer.close)
+		s.closing.Go(announcer.close)
 	}
 	if reading != nil {
-		closing.Go(reading.close)
+		s.closing.Go(reading.close)
 	}
-	closing.Wait()
+	s.closing.Wait()
 	return nil
 }
+
+// readSession gives the session that List and Get share.
 
 func (s *Store) readSession() (*session, error) {
 	s.mu.Lock()
@@ -105,8 +108,12 @@ func (s *Store) readSession() (*session, error) {
 	if s.closed {
 		return nil, zk.ErrClosing
 	}
+	if s.reading != nil && s.reading.hopeless(s.timeout) {
+		s.closing.Go(s.reading.close)
+		s.reading = nil
+	}
 	if s.reading == nil {
-		reading, err := begin(s.servers, readTimeout, nil)
+		reading, err := begin(s.servers, readTimeout, maxAnswer, nil)
 		if err != nil {
 			return nil, err
 		}

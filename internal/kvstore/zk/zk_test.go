@@ -62,3 +62,22 @@ func FuzzReadGreeting(f *testing.F) {
 		}
 	})
 }
+
+// A path may hold anything that another program has put there.
+func FuzzWaiting(f *testing.F) {
+	f.Add("lock-0000000010 other lock-0000000009")
+	f.Add("lock- lock-x  ")
+	f.Fuzz(func(t *testing.T, text string) {
+		names := strings.Split(text, " ")
+		before := slices.Clone(names)
+		queue := zk.Waiting(names)
+		if !slices.Equal(names, before) || !slices.IsSorted(queue) {
+			t.Errorf("%q became %q and %q", before, names, queue)
+		}
+		for _, name := range before {
+			if strings.HasPrefix(name, "lock-") != slices.Contains(queue, name) {
+				t.Errorf("%q in the queue %q of %q", name, queue, before)
+			}
+		}
+	})
+}

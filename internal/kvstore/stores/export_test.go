@@ -1,0 +1,4 @@
+package stores
+
+// Split is for the test of the parser.
+var Split = split
