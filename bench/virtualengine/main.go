@@ -28,7 +28,7 @@ type options struct {
 	engines, containers, clients int
 	cycles                       int
 	duration, idle, latency      time.Duration
-	skep                         string
+	skep, profiles               string
 	json, check, simulate        bool
 	dir                          string
 }
@@ -45,6 +45,7 @@ func main() {
 	flag.DurationVar(&o.idle, "idle", 30*time.Second, "how long the idle manager is watched; 0 leaves it out")
 	flag.DurationVar(&o.latency, "latency", 0, "how long each engine waits before it answers")
 	flag.StringVar(&o.skep, "skep", "", "the skep binary; built from this tree when empty")
+	flag.StringVar(&o.profiles, "profiles", "", "write a profile of skep's processor time for each part into this directory")
 	flag.BoolVar(&o.json, "json", false, "write the figures as JSON")
 	flag.BoolVar(&o.check, "check", false, "exit with status 1 when a goal is missed")
 	flag.BoolVar(&o.simulate, "simulate", false, "be the simulator until stdin ends; used by the benchmark itself")

@@ -128,7 +128,11 @@ func startManager(_ context.Context, o options, addresses []string) (*process, e
 		return nil, err
 	}
 	socket := filepath.Join(o.dir, "skep.sock")
-	p := start(o.skep, "manage", "-H", "unix://"+socket, "-H", "tcp://"+port, "file://"+list)
+	args := []string{"manage", "-H", "unix://" + socket, "-H", "tcp://" + port}
+	if o.profiles != "" {
+		args = append(args, "--metrics-addr", "unix://"+filepath.Join(o.dir, metricsSocket))
+	}
+	p := start(o.skep, append(args, "file://"+list)...)
 	p.socket, p.tcp, p.began = socket, port, time.Now()
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start skep: %w", err)

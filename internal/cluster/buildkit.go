@@ -23,9 +23,11 @@ import (
 //
 // There is another kind of client, which asks for no build in the API's sense:
 // it opens a connection to BuildKit's own control service (/grpc) and speaks of
-// builds within, where a proxy does not look. All of those go to one engine,
-// the home, so that what one of them has built and cached the next one finds.
-// The sessions of such a client go where its connection is.
+// builds within, where a proxy does not look. What it wants of placement is said
+// only after the engine has answered to other things, so that no wish can lead
+// it. All of those go to one engine, the home, so that what one of them has built
+// and cached the next one finds. The sessions of such a client go where its
+// connection is.
 
 // uploadPrefix marks the request that carries the context of a build.
 const uploadPrefix = "upload-request:"
@@ -280,23 +282,33 @@ func (c *Cluster) controlOf(client string) *engine.Engine {
 	return nil
 }
 
-// buildHome is the first engine by name that can take a build. It is the same
-// after a restart, and for every manager of the same engines, so that caches
-// last; another one only while the first is not well.
+// LabelBuilder is the label, with the value true, of engines that are to take
+// builds of which nothing is known when their engine must be chosen.
+const LabelBuilder = "skep.builder"
+
+// buildHome is the first engine by name that can take a build; those with
+// LabelBuilder come before all others. It is the same after a restart, and for
+// every manager of the same engines, so that caches last; another one only
+// while the first is not well.
 func (c *Cluster) buildHome() (*engine.Engine, error) {
-	var second *engine.Engine
-	for _, e := range c.buildKitEngines() {
+	capable := c.buildKitEngines()
+	if len(capable) == 0 {
+		return nil, noBuildKit()
+	}
+	var home *engine.Engine
+	for _, e := range capable {
 		switch {
-		case e.State() == engine.Healthy:
+		case e.State() != engine.Healthy: // in maintenance; nothing new is wanted there
+		case e.Identity().Labels[LabelBuilder] == "true":
 			return e, nil
-		case second == nil:
-			second = e // in maintenance; nothing new is wanted there
+		case home == nil:
+			home = e
 		}
 	}
-	if second != nil {
-		return nil, fail(errdefs.ErrUnavailable, "no engine with BuildKit takes builds now: node %s is in maintenance", second.Name())
+	if home == nil {
+		return nil, fail(errdefs.ErrUnavailable, "no engine with BuildKit takes builds now: node %s is in maintenance", capable[0].Name())
 	}
-	return nil, noBuildKit()
+	return home, nil
 }
 
 // buildKitEngines are the engines that answer and have BuildKit, by name.

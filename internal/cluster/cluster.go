@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/skep/skep/internal/engine"
@@ -20,8 +21,8 @@ type Config struct {
 	Logger *slog.Logger
 	Dial   engine.DialFunc // nil for the network
 
-	// CreateRetry is how often a create that failed for any reason is tried
-	// again on another engine.
+	// CreateRetry is how often a create that failed is tried again, on another
+	// engine if one will do. What is wrong with the request itself is not.
 	CreateRetry int
 
 	RefreshMin, RefreshMax time.Duration
@@ -42,11 +43,18 @@ type Config struct {
 	// Acting says whether this manager is the one that moves and removes
 	// containers by itself; nil for always. It is asked before each change.
 	Acting func() bool
+	// Term marks the context of what this manager decides to do by itself, so
+	// that nothing more of it is sent to an engine when the time is over in which
+	// it may; nil for never.
+	Term func(context.Context) context.Context
 
 	// Role says what this manager is among others, for [Cluster.Info]: "primary",
 	// or "replica" and the primary's address, empty if unknown. Nil for the only
 	// manager, which is the primary.
 	Role func() (role, primary string)
+
+	// Experimental is what [Cluster.Info] says of itself; it changes nothing else.
+	Experimental bool
 }
 
 const (
@@ -66,16 +74,20 @@ type Cluster struct {
 	inspects engine.Limiter
 	// inventories bounds first inventories, as inspects does inspects.
 	inventories engine.Limiter
+	shared      engine.Shared
 	events      *eventHub
 	running     sync.WaitGroup // the engines' goroutines
 	images      imageCache
+	heldImages  heldImages
 	version     versionCache
+	answers     answerBuffers
 	moves       *rescheduler
 	buildKit    buildKit
 
 	// scheduling is held while a container is placed, never during a call.
 	scheduling sync.Mutex
 	reserved   map[*reservation]struct{} // guarded by scheduling
+	roster     roster
 	// networksComing are the names of networks that are being created; guarded
 	// by scheduling.
 	networksComing map[string]bool
@@ -84,6 +96,7 @@ type Cluster struct {
 	members  map[string]*member // by address; guarded by mu, as are all below
 	admitted map[string]*member // by engine ID
 	ordered  []*member          // by name, for people; replaced, never changed
+	joined   []*member          // since the last reorder
 	index    index
 	execs    execIndex
 	// hidden are the containers that are not shown, as others have their place.
@@ -96,6 +109,10 @@ type member struct {
 	cancel context.CancelFunc
 	view   nodeView
 	info   infoCache
+	left   atomic.Bool // it is no longer one of the cluster's
+	// coming are the containers on their way here; guarded by the cluster's
+	// scheduling.
+	coming map[*reservation]struct{}
 	// shown is what the engine's containers in the index say of it; guarded by
 	// the cluster's mu.
 	shown shownEngine
@@ -120,6 +137,7 @@ func New(cfg Config) (*Cluster, error) {
 		inventories: engine.NewLimiter(inventoriesAtOnce),
 		events:      newEventHub(),
 		reserved:    map[*reservation]struct{}{},
+		roster:      newRoster(),
 		members:     map[string]*member{},
 		admitted:    map[string]*member{},
 		index:       newIndex(),
@@ -167,6 +185,7 @@ func (c *Cluster) setAddresses(ctx context.Context, addresses []string) {
 	var left []*member
 	for addr, m := range c.members {
 		if !wanted[addr] {
+			m.left.Store(true)
 			left = append(left, m)
 			delete(c.members, addr)
 			c.dropContainers(m.Engine, m.Containers())
@@ -176,6 +195,9 @@ func (c *Cluster) setAddresses(ctx context.Context, addresses []string) {
 	for _, m := range left {
 		c.cfg.Logger.Info("engine left", "addr", m.Address(), "engine", m.Name())
 		c.moves.left(m.Engine)
+		c.scheduling.Lock()
+		c.roster.remove(m)
+		c.scheduling.Unlock()
 		m.cancel()
 	}
 	for addr := range wanted {
@@ -196,7 +218,7 @@ func (c *Cluster) add(ctx context.Context, addr string) error {
 	}
 	e, err := engine.New(engine.Config{
 		Address: addr, TLS: c.cfg.TLS, Observer: (*observer)(c), Admit: c.admit,
-		Logger: c.cfg.Logger, Dial: c.cfg.Dial, Inspects: c.inspects, Inventories: c.inventories,
+		Logger: c.cfg.Logger, Dial: c.cfg.Dial, Inspects: c.inspects, Inventories: c.inventories, Shared: &c.shared,
 		RefreshMin: c.cfg.RefreshMin, RefreshMax: c.cfg.RefreshMax,
 		ProbeInterval: c.cfg.ProbeInterval, FailureRetry: c.cfg.FailureRetry,
 	})
@@ -204,7 +226,9 @@ func (c *Cluster) add(ctx context.Context, addr string) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	c.members[addr] = &member{Engine: e, cancel: cancel}
+	m := &member{Engine: e, cancel: cancel, view: newNodeView()}
+	c.members[addr] = m
+	c.joined = append(c.joined, m)
 	c.running.Go(func() { e.Run(ctx) })
 	return nil
 }
@@ -239,10 +263,14 @@ func (c *Cluster) withdraw(m *member) {
 func (c *Cluster) reorder() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	// What is in order already is sorted in no time.
 	ordered := make([]*member, 0, len(c.members))
-	for _, m := range c.members {
-		ordered = append(ordered, m)
+	for _, m := range append(c.ordered[:len(c.ordered):len(c.ordered)], c.joined...) {
+		if !m.left.Load() {
+			ordered = append(ordered, m)
+		}
 	}
+	c.joined = nil
 	slices.SortFunc(ordered, func(a, b *member) int {
 		if named(a) != named(b) {
 			if named(b) {
@@ -250,7 +278,10 @@ func (c *Cluster) reorder() {
 			}
 			return 1
 		}
-		return compareNatural(a.Name()+" "+a.Address().String(), b.Name()+" "+b.Address().String())
+		if order := compareNatural(a.Name(), b.Name()); order != 0 {
+			return order
+		}
+		return compareNatural(a.Address().String(), b.Address().String())
 	})
 	c.ordered = ordered
 	c.version.changes.Add(1)
@@ -301,6 +332,11 @@ func (o *observer) EngineState(e *engine.Engine, from, to engine.State, err erro
 	if to == engine.Pending || to == engine.Disconnected {
 		c.release(e)
 	}
+	c.mu.RLock()
+	if m := c.members[e.Address().String()]; m != nil && m.Engine == e {
+		c.roster.mark(m)
+	}
+	c.mu.RUnlock()
 	c.moves.look()
 	c.reorder()
 }
@@ -340,7 +376,8 @@ func (o *observer) EngineContainers(e *engine.Engine, put, gone []*engine.Contai
 	for _, ec := range put {
 		c.show(e, ec)
 	}
-	m.view.changed()
+	m.view.containersChanged(put, gone)
+	c.roster.mark(m)
 }
 
 // dropContainers takes containers of an engine out of the index; c.mu is held.
@@ -360,7 +397,8 @@ func (o *observer) EngineObjects(e *engine.Engine) {
 		c.mu.Unlock()
 		return
 	}
-	m.view.changed()
+	m.view.objectsChanged()
+	c.roster.mark(m)
 	c.version.changes.Add(1)
 	shown := shownOf(e)
 	changed := m.shown != shownEngine{} && m.shown != shown

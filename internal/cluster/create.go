@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -34,21 +33,21 @@ func (c *Cluster) Create(ctx context.Context, o CreateOptions) ([]byte, error) {
 		return nil, err
 	}
 	answer, err := c.createAnywhere(ctx, r)
-	for retry := 0; err != nil && retry < c.cfg.CreateRetry && ctx.Err() == nil; retry++ {
+	for retry := 0; err != nil && mayPass(err) && retry < c.cfg.CreateRetry && ctx.Err() == nil; retry++ {
 		c.cfg.Logger.Warn("create failed, trying again", "name", r.name, "retry", retry+1, "err", err)
-		answer, err = c.createSomewhere(ctx, r)
+		answer, err = c.createAgain(ctx, r)
 	}
 	return answer, err
 }
 
 // createAnywhere creates the container where its image can be had.
 func (c *Cluster) createAnywhere(ctx context.Context, r *createRequest) ([]byte, error) {
-	if ref := parseImageRef(r.image); r.image != "" {
-		if holders := c.holders(ref); localOnly(holders, ref) {
+	if r.image != "" {
+		if by := c.held(r.image); by != nil {
 			// Pulling it could only fail, or bring a stranger's image of the
 			// same name.
 			var err error
-			if r, err = r.onHolders(holders); err != nil {
+			if r, err = r.onHolders(by); err != nil {
 				return nil, err
 			}
 		}
@@ -111,6 +110,7 @@ func (c *Cluster) createSomewhere(ctx context.Context, r *createRequest) ([]byte
 	if err != nil {
 		return nil, err
 	}
+	r.tried[chosen.Engine] = true
 	shown := true // or not there at all
 	defer func() { c.settle(res, shown) }()
 	answer, err := c.createOn(ctx, chosen.Engine, r)
@@ -202,20 +202,7 @@ func (c *Cluster) pullOn(ctx context.Context, e *engine.Engine, image, platform,
 		return engine.ReadError(resp)
 	}
 	defer resp.Body.Close()
-	for messages := json.NewDecoder(resp.Body); ; {
-		var m struct {
-			Error string `json:"error"`
-		}
-		err := messages.Decode(&m)
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return fmt.Errorf("read the progress of the pull: %w", err)
-		case m.Error != "":
-			return errors.New(m.Error)
-		}
-	}
+	return readMessages(resp.Body, func([]byte, *progressMessage) {})
 }
 
 // Refresh reads a container again after an operation on it, so that whoever
@@ -275,6 +262,10 @@ func (c *Cluster) Remove(ctx context.Context, ref string, query url.Values) erro
 		return err
 	}
 	err = found.Engine.Call(ctx, engine.Request{Method: http.MethodDelete, Path: "/containers/" + found.ID, Query: query}, nil, nil)
+	if err == nil && query.Get("link") == "" { // with it, only one of its names goes
+		found.Engine.ForgetContainer(found.ID)
+		return nil
+	}
 	c.Refresh(ctx, found.Engine, found.ID)
 	return err
 }

@@ -39,6 +39,8 @@ type createRequest struct {
 	placement placement.Request
 	// only, when not nil, are the engines to choose from.
 	only map[*engine.Engine]bool
+	// tried are the engines that were chosen so far; copies of a request share it.
+	tried map[*engine.Engine]bool
 	// replaces is the container of a failed engine whose place this one takes,
 	// name and swarm ID with it; "" for what users ask for.
 	replaces string
@@ -65,7 +67,7 @@ func (c *Cluster) readCreateFor(o CreateOptions, replaces string) (*createReques
 	if err != nil {
 		return nil, invalid("invalid JSON: %v", err)
 	}
-	r := &createRequest{CreateOptions: o, body: body, name: plainName(o.Query.Get("name")), labels: map[string]string{}, replaces: replaces}
+	r := &createRequest{CreateOptions: o, body: body, name: plainName(o.Query.Get("name")), labels: map[string]string{}, tried: map[*engine.Engine]bool{}, replaces: replaces}
 	var env, exposed []string
 	var ports map[string]json.RawMessage
 	for key, into := range map[string]any{

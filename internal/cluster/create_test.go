@@ -325,7 +325,7 @@ func TestCreate_anImageThatTheChosenEngineLacks(t *testing.T) {
 			n1.Handle("POST", "/images/create", func(w http.ResponseWriter, _ *http.Request) {
 				fmt.Fprint(w, `{"status":"Pulling"}`+"\n"+`{"sta`)
 			})
-		}, "", "No such image: web:1 (and pulling it has failed: read the progress of the pull: unexpected EOF)", 1},
+		}, "", "No such image: web:1 (and pulling it has failed: decode progress: unexpected EOF)", 1},
 		{"is told when there is no registry", "web:1", func(n1, _ *enginetest.Engine) {
 			n1.Fail("POST", "/images/create", 500, "no route to registry")
 		}, "", "No such image: web:1 (and pulling it has failed: no route to registry)", 1},

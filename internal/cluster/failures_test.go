@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/skep/skep/internal/engine"
@@ -62,23 +61,5 @@ func TestSameFailure(t *testing.T) {
 	}
 	if err := sameFailure(failedOn(t, a, b)); err != nil {
 		t.Errorf("of another status: %v", err)
-	}
-}
-
-func TestReadMessages(t *testing.T) {
-	var got []string
-	each := func(_ []byte, m *progressMessage) { got = append(got, m.Status) }
-	if err := readMessages(strings.NewReader("{\"status\":\"a\"}\r\n\n{\"status\":\"b\",\"new\":[1]}"), each); err != nil || strings.Join(got, "") != "ab" {
-		t.Errorf("%q, %v", got, err)
-	}
-	for stream, want := range map[string]string{
-		`{"error":"old"}`: "old",
-		`{"errorDetail":{"message":"new"},"error":"o"}`: "new",
-		`{"status":`:                      "decode progress",
-		strings.Repeat("x", maxMessage+1): "too long",
-	} {
-		if err := readMessages(strings.NewReader(stream), each); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%.40s: %v, want %s", stream, err, want)
-		}
 	}
 }

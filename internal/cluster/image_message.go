@@ -59,7 +59,7 @@ func readMessages(r io.Reader, each func(raw []byte, m *progressMessage)) error 
 		}
 		var m progressMessage
 		if err := json.Unmarshal(line, &m); err != nil {
-			return fmt.Errorf("decode progress: %w", err)
+			return fmt.Errorf("decode progress: %w", brokenOff(err, line))
 		}
 		if err := m.err(); err != nil {
 			return err
@@ -70,6 +70,15 @@ func readMessages(r io.Reader, each func(raw []byte, m *progressMessage)) error 
 		return fmt.Errorf("the connection broke: %w", err)
 	}
 	return nil
+}
+
+// brokenOff tells a message that was not sent to its end from nonsense.
+func brokenOff(err error, line []byte) error {
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) && syntax.Offset == int64(len(line)) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // line is the message as it goes to the client.

@@ -26,12 +26,12 @@ type Container struct {
 	// SwarmID stays the same when the container is moved; "" for containers
 	// that were not made through skep.
 	SwarmID string
-	// entry is the container's entry for the list, up to its Status.
-	entry []byte
+	// ports are what the list shows as its Ports; nil for none.
+	ports []byte
 }
 
 func newContainer(e *engine.Engine, ec *engine.Container) *Container {
-	return &Container{Container: ec, Engine: e, SwarmID: ec.Labels[LabelSwarmID], entry: listEntry(e, ec)}
+	return &Container{Container: ec, Engine: e, SwarmID: ec.Labels[LabelSwarmID], ports: withAddress(ec.RawPorts, "IP", publicIP(e))}
 }
 
 // FullName is NODE/name, which is unique where the bare name is not.

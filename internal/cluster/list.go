@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -29,33 +30,50 @@ type ListOptions struct {
 	Filters       apifilter.Args
 }
 
-// List gives the list's entries as a JSON array, newest container first.
-func (c *Cluster) List(ctx context.Context, o ListOptions) ([]byte, error) {
+// Listing is the containers that a list shows, newest first.
+type Listing struct {
+	cluster *Cluster
+	chosen  []*Container
+	sizes   map[string]sizeOf // by ID; nil when they were not asked for
+}
+
+// List chooses the containers of a list.
+func (c *Cluster) List(ctx context.Context, o ListOptions) (*Listing, error) {
 	c.refreshEach(ctx, "list", c.refreshToList(&o), (*engine.Engine).RefreshAll)
 	match, err := c.newContainerMatch(o)
 	if err != nil {
 		return nil, err
 	}
-	chosen := c.choose(match, o.Limit)
-	sizes := map[string]sizeOf{}
+	l := &Listing{cluster: c, chosen: c.matching(match, o.Limit)}
 	if o.Size {
-		sizes = c.sizes(ctx, chosen)
+		l.sizes = c.sizes(ctx, l.chosen)
 	}
-	out := make([]byte, 0, 2+1024*len(chosen))
-	out = append(out, '[')
-	for i, found := range chosen {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = found.AppendEntry(out)
-		if size, ok := sizes[found.ID]; ok {
-			out = size.appendTo(out)
-		}
-	}
-	return append(out, ']', '\n'), nil
+	return l, nil
 }
 
-func (c *Cluster) choose(match *containerMatch, limit int) []*Container {
+// Write writes the list's entries as a JSON array.
+func (l *Listing) Write(w io.Writer) error {
+	out := l.cluster.answers.begin(w)
+	defer l.cluster.answers.end(out)
+	_ = out.WriteByte('[') // Flush tells what went wrong
+	for i, found := range l.chosen {
+		if i > 0 {
+			_ = out.WriteByte(',')
+		}
+		// Made in the buffer itself, as a rule.
+		entry := found.AppendEntry(out.AvailableBuffer())
+		if size, ok := l.sizes[found.ID]; ok {
+			entry = size.appendTo(entry)
+		}
+		if _, err := out.Write(entry); err != nil {
+			return err
+		}
+	}
+	_, _ = out.WriteString("]\n")
+	return out.Flush()
+}
+
+func (c *Cluster) matching(match *containerMatch, limit int) []*Container {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	var chosen []*Container
@@ -281,8 +299,8 @@ func isTask(c *Container) bool {
 
 func (m *containerMatch) onNetwork(c *Container) bool {
 	for _, wanted := range m.networks {
-		for name, n := range c.Networks {
-			if wanted == name || wanted == c.Engine.Name()+"/"+name || n.NetworkID != "" && strings.HasPrefix(n.NetworkID, wanted) {
+		for _, n := range c.Networks {
+			if wanted == n.Name || wanted == c.Engine.Name()+"/"+n.Name || n.NetworkID != "" && strings.HasPrefix(n.NetworkID, wanted) {
 				return true
 			}
 		}

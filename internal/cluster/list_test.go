@@ -60,7 +60,7 @@ func shop(t *testing.T) *cluster.Cluster {
 
 func listed(t *testing.T, c *cluster.Cluster, o cluster.ListOptions) string {
 	t.Helper()
-	body, err := c.List(t.Context(), o)
+	body, err := listJSON(c, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestList_refuses(t *testing.T) {
 			if tc.filter != "" {
 				tc.o.Filters = apifilter.New(tc.filter)
 			}
-			_, err := c.List(t.Context(), tc.o)
+			_, err := listJSON(c, tc.o)
 			if err == nil || !strings.HasPrefix(err.Error(), tc.want) || !tc.is(err) {
 				t.Errorf("error %v", err)
 			}
@@ -184,7 +184,7 @@ func TestList_refuses(t *testing.T) {
 
 func TestList_ofNothing(t *testing.T) {
 	c := enginetest.Cluster(t, cluster.Config{})
-	if body, err := c.List(t.Context(), cluster.ListOptions{All: true}); err != nil || string(body) != "[]\n" {
+	if body, err := listJSON(c, cluster.ListOptions{All: true}); err != nil || string(body) != "[]\n" {
 		t.Errorf("%s, %v", body, err)
 	}
 }
@@ -200,12 +200,13 @@ func TestList_anEntryIsTheEnginesButForWhatTheClusterKnowsBetter(t *testing.T) {
 			`"Config":{"Labels":{"inspected":"<2>"}}}`,
 	})
 	c := enginetest.Cluster(t, cluster.Config{}, e)
-	body, err := c.List(t.Context(), cluster.ListOptions{})
+	body, err := listJSON(c, cluster.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `[{"Id":"c1","Names":["/n1/web","/n1/other/alias"],"Image":"a<b>","Created":1700000000,"State":"running",` +
+	want := `[{"Id":"c1","Image":"a<b>","Created":1700000000,"State":"running",` +
 		`"Labels":{"inspected":"<2>"},"Later":{"x":12345678901234567890,"y":1.50},"SizeRw":18446744073709551615,` +
+		`"Names":["/n1/web","/n1/other/alias"],` +
 		`"Ports":[{"IP":"10.1.2.3","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},` +
 		`{"PrivatePort":443,"Type":"tcp"},{"IP":"127.0.0.1","PrivatePort":81,"PublicPort":8081,"Type":"tcp","New":true}],` +
 		`"Status":"Up 3 minutes"}]` + "\n"
@@ -220,7 +221,7 @@ func TestList_portsOfAnEngineWithoutAnAddress(t *testing.T) {
 	ports := `[{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},{"IP":"::","PrivatePort":80,"PublicPort":8080,"Type":"tcp"}]`
 	serveRaw(e, rawContainer{`{"Id":"c1","Ports":` + ports + `}`, `{"Name":"/web","State":{"Running":true}}`})
 	c := enginetest.Cluster(t, cluster.Config{}, e)
-	if body, err := c.List(t.Context(), cluster.ListOptions{}); err != nil || !strings.Contains(string(body), `"Ports":`+ports) {
+	if body, err := listJSON(c, cluster.ListOptions{}); err != nil || !strings.Contains(string(body), `"Ports":`+ports) {
 		t.Errorf("%s, %v", body, err)
 	}
 }
@@ -237,7 +238,7 @@ func TestList_sizesComeFromTheEngines(t *testing.T) {
 	})
 	engines[1].Handle("GET", "/containers/json", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `[{"Id":"c1","SizeRootFs":7}]`) })
 	engines[2].Fail("GET", "/containers/json", 500, "broken")
-	body, err := c.List(t.Context(), cluster.ListOptions{Size: true, Filters: apifilter.New("name=web")})
+	body, err := listJSON(c, cluster.ListOptions{Size: true, Filters: apifilter.New("name=web")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,5 +290,40 @@ func TestInspect_addsTheNodeAndKeepsAllElse(t *testing.T) {
 	}
 	if _, err := c.Inspect(t.Context(), "nobody", nil, cluster.CreateOptions{}.Version); !errdefs.IsNotFound(err) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// largestWrite notes the longest piece that is written.
+type largestWrite struct{ most, all int }
+
+func (w *largestWrite) Write(p []byte) (int, error) {
+	w.most = max(w.most, len(p))
+	w.all += len(p)
+	return len(p), nil
+}
+
+// A client that reads a long list slowly must not make the manager hold it.
+func TestList_isWrittenAsItIsMade(t *testing.T) {
+	e := enginetest.Start(t, enginetest.Config{Name: "n1"})
+	var many []rawContainer
+	for i := range 100 {
+		id := id64(fmt.Sprintf("%04x", i))
+		many = append(many, rawContainer{
+			fmt.Sprintf(`{"Id":%q,"Later":%q}`, id, strings.Repeat("x", 4000)), fmt.Sprintf(`{"Name":"/web-%d","State":{"Running":true}}`, i),
+		})
+	}
+	serveRaw(e, many...)
+	c := enginetest.Cluster(t, cluster.Config{}, e)
+	list, err := c.List(t.Context(), cluster.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w largestWrite
+	if err := list.Write(&w); err != nil || w.all < 400_000 || w.most > 64<<10 {
+		t.Errorf("%d bytes in pieces of up to %d, %v", w.all, w.most, err)
+	}
+	allocs := testing.AllocsPerRun(10, func() { _ = list.Write(&w) })
+	if allocs > 6*100 {
+		t.Errorf("%.0f allocations for 100 containers", allocs)
 	}
 }

@@ -89,10 +89,10 @@ func TestReachable_needsAnEngineThatAnswers(t *testing.T) {
 	if _, err := c.Container("web"); err != nil {
 		t.Errorf("it is still known: %v", err)
 	}
-	if list, err := c.List(t.Context(), cluster.ListOptions{All: true}); err != nil || !strings.Contains(string(list), `"Status":"Host Down"`) {
+	if list, err := listJSON(c, cluster.ListOptions{All: true}); err != nil || !strings.Contains(string(list), `"Status":"Host Down"`) {
 		t.Errorf("%s, %v", list, err)
 	}
-	if list, err := c.List(t.Context(), cluster.ListOptions{}); err != nil || !strings.Contains(string(list), "Host Down") {
+	if list, err := listJSON(c, cluster.ListOptions{}); err != nil || !strings.Contains(string(list), "Host Down") {
 		t.Errorf("what ran when it was last seen is listed: %s, %v", list, err)
 	}
 	engines[0].Handle("GET", "/_ping", nil)

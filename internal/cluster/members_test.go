@@ -139,7 +139,7 @@ func TestMembers_comeAndGo(t *testing.T) {
 	}
 	lists <- addresses[:3]
 	enginetest.Eventually(t, "nine have left", func() bool {
-		body, err := c.List(t.Context(), cluster.ListOptions{All: true})
+		body, err := listJSON(c, cluster.ListOptions{All: true})
 		return err == nil && len(decodeAs[[]any](t, body)) == 3
 	})
 	if n := c.Info().Containers; n != 3 {
@@ -174,7 +174,7 @@ func TestMembers_aRenamedEngineRenamesItsContainers(t *testing.T) {
 	if _, err := c.Container("n1/web"); err == nil {
 		t.Error("it is found under its former name")
 	}
-	if list, err := c.List(t.Context(), cluster.ListOptions{}); err != nil || !strings.Contains(string(list), `"Names":["/renamed/web"]`) {
+	if list, err := listJSON(c, cluster.ListOptions{}); err != nil || !strings.Contains(string(list), `"Names":["/renamed/web"]`) {
 		t.Errorf("%s, %v", list, err)
 	}
 }

@@ -173,12 +173,8 @@ func (c *Cluster) preferred(only map[*engine.Engine]bool) (*member, error) {
 	if policy.Strategy() == "random" {
 		request.Rand = mathrand.New(mathrand.NewPCG(mathrand.Uint64(), mathrand.Uint64()))
 	}
+	c.roster.prepare()
 	c.scheduling.Lock()
-	nodes, members := c.nodesWithReservations(only)
-	c.scheduling.Unlock()
-	ranked, err := policy.Place(nodes, &request)
-	if err != nil {
-		return nil, err
-	}
-	return members[ranked[0].ID], nil
+	defer c.scheduling.Unlock()
+	return c.best(policy, only, &request)
 }

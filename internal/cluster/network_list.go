@@ -100,7 +100,7 @@ func (c *Cluster) usedNetworks() map[string]bool {
 	for _, m := range c.all() {
 		for _, found := range m.Containers() {
 			for _, attached := range found.Networks {
-				if attached.EndpointID != "" {
+				if attached.Connected {
 					used[attached.NetworkID] = true
 				}
 			}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,21 +12,56 @@ import (
 )
 
 // nodeView keeps what placement sees of an engine until the engine changes, so
-// that a create does not read all containers of the cluster again.
+// that a create does not read all containers of the cluster again. Of an engine
+// that has changed, only the containers are read again that have.
 type nodeView struct {
 	mu   sync.Mutex
-	node *placement.Node // nil when it must be made anew; guarded by mu
-	// version counts the changes; guarded by mu.
+	node *placement.Node // nil when it must be made anew; guarded by mu, as are all below
+	// version counts the changes.
 	version uint64
-	// swarmIDs are those of the node's workloads; guarded by mu.
-	swarmIDs map[string]bool
+
+	workloads []*placement.Workload
+	sizes     []reservedSize // of workloads, one for one
+	// changed are the containers that have changed since workloads were read;
+	// all says that there is too much of it to tell, or that they never were.
+	changed []string
+	all     bool
+
+	images     []*placement.Image
+	imagesFrom []*engine.Image // those that images were made of
 }
 
-func (v *nodeView) changed() {
+// reservedSize is what a container takes of its engine, in nano-CPUs and bytes.
+type reservedSize struct{ cpu, memory int64 }
+
+// manyChanged is from how many changed containers on all are read again.
+const manyChanged = 64
+
+func newNodeView() nodeView { return nodeView{all: true} }
+
+// objectsChanged notes that anything but the containers has changed.
+func (v *nodeView) objectsChanged() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.node = nil
 	v.version++
+}
+
+// containersChanged notes which containers are new, different or gone.
+func (v *nodeView) containersChanged(put, gone []*engine.Container) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.node = nil
+	v.version++
+	if v.all = v.all || len(v.changed)+len(put)+len(gone) > manyChanged; v.all {
+		v.changed = nil
+		return
+	}
+	for _, some := range [][]*engine.Container{put, gone} {
+		for _, c := range some {
+			v.changed = append(v.changed, c.ID)
+		}
+	}
 }
 
 // current gives the number of the last change.
@@ -36,52 +72,77 @@ func (v *nodeView) current() uint64 {
 }
 
 // placementNode gives what placement sees of the engine, without reservations;
-// nil before the engine is known.
+// nil before the engine is known. It must not be changed.
 func (m *member) placementNode() *placement.Node {
-	node, _ := m.placementView()
-	return node
-}
-
-// placementView is placementNode, with the swarm IDs of the containers that
-// are in it. Neither may be changed.
-func (m *member) placementView() (*placement.Node, map[string]bool) {
 	m.view.mu.Lock()
 	defer m.view.mu.Unlock()
 	if m.view.node == nil {
-		m.view.node, m.view.swarmIDs = newPlacementNode(m.Engine), map[string]bool{}
-		if m.view.node != nil {
-			for _, w := range m.view.node.Workloads {
-				m.view.swarmIDs[w.SwarmID] = true
-			}
-		}
+		m.view.node = m.view.make(m.Engine)
 	}
-	return m.view.node, m.view.swarmIDs
+	return m.view.node
 }
 
-func newPlacementNode(e *engine.Engine) *placement.Node {
+func (v *nodeView) make(e *engine.Engine) *placement.Node {
 	id := e.Identity()
 	if id == nil {
 		return nil
 	}
-	containers := e.Containers()
+	v.readContainers(e)
+	v.readImages(e)
 	node := &placement.Node{
 		ID: id.ID, Name: id.Name, Labels: id.Labels,
 		CPU: int64(id.CPUs) * nanoCPU, Memory: id.Memory,
-		Workloads: make([]*placement.Workload, 0, len(containers)),
+		Workloads: v.workloads, Images: v.images,
 	}
-	for _, c := range containers {
-		w, cpu, memory := workloadOf(c)
-		node.Workloads = append(node.Workloads, w)
-		node.UsedCPU += cpu
-		node.UsedMemory += memory
-	}
-	images := e.Images().All
-	node.Images = make([]*placement.Image, len(images))
-	for i, img := range images {
-		refs := make([]string, 0, len(img.RepoTags)+len(img.RepoDigests))
-		node.Images[i] = &placement.Image{ID: img.ID, Refs: append(append(refs, img.RepoTags...), img.RepoDigests...)}
+	for _, size := range v.sizes {
+		node.UsedCPU += size.cpu
+		node.UsedMemory += size.memory
 	}
 	return node
+}
+
+// readContainers brings workloads up to date, in new slices: who was given the
+// old ones may still look at them.
+func (v *nodeView) readContainers(e *engine.Engine) {
+	var fresh []*engine.Container
+	old, oldSizes := v.workloads, v.sizes
+	if v.all {
+		fresh, old, oldSizes = e.Containers(), nil, nil
+	} else if len(v.changed) == 0 {
+		return
+	}
+	slices.Sort(v.changed)
+	v.changed = slices.Compact(v.changed)
+	for _, id := range v.changed {
+		if c := e.Container(id); c != nil {
+			fresh = append(fresh, c)
+		}
+	}
+	v.workloads = make([]*placement.Workload, 0, len(old)+len(fresh))
+	v.sizes = make([]reservedSize, 0, len(old)+len(fresh))
+	for i, w := range old {
+		if _, changed := slices.BinarySearch(v.changed, w.ID); !changed {
+			v.workloads, v.sizes = append(v.workloads, w), append(v.sizes, oldSizes[i])
+		}
+	}
+	for _, c := range fresh {
+		w, size := workloadOf(c)
+		v.workloads, v.sizes = append(v.workloads, w), append(v.sizes, size)
+	}
+	v.all, v.changed = false, nil
+}
+
+func (v *nodeView) readImages(e *engine.Engine) {
+	from := e.Images().All
+	if len(from) == len(v.imagesFrom) && (len(from) == 0 || &from[0] == &v.imagesFrom[0]) {
+		return // lists of images are replaced, never changed
+	}
+	v.imagesFrom = from
+	v.images = make([]*placement.Image, len(from))
+	for i, img := range from {
+		refs := make([]string, 0, len(img.RepoTags)+len(img.RepoDigests))
+		v.images[i] = &placement.Image{ID: img.ID, Refs: append(append(refs, img.RepoTags...), img.RepoDigests...)}
+	}
 }
 
 const (
@@ -101,8 +162,8 @@ func reservedCPU(h *engine.HostConfig) int64 {
 	return min(max(h.CpuShares, 0), most) * nanoCPU / sharesPerCPU
 }
 
-func workloadOf(c *engine.Container) (w *placement.Workload, cpu, memory int64) {
-	w = &placement.Workload{ID: c.ID, Name: c.Name(), SwarmID: c.Labels[LabelSwarmID], Labels: c.Labels}
+func workloadOf(c *engine.Container) (*placement.Workload, reservedSize) {
+	w := &placement.Workload{ID: c.ID, Name: c.Name(), SwarmID: c.Labels[LabelSwarmID], Labels: c.Labels}
 	if len(c.Names) > 1 {
 		w.Aliases = c.Names[1:]
 	}
@@ -114,7 +175,7 @@ func workloadOf(c *engine.Container) (w *placement.Workload, cpu, memory int64) 
 			}
 		}
 	}
-	return w, reservedCPU(&c.Host), max(c.Host.Memory, 0)
+	return w, reservedSize{reservedCPU(&c.Host), max(c.Host.Memory, 0)}
 }
 
 // requestedPorts gives the host ports that a container asks for: those it

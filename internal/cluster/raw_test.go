@@ -1,6 +1,8 @@
 package cluster_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -9,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/skep/skep/internal/cluster"
 	"github.com/skep/skep/internal/enginetest"
 )
 
@@ -86,4 +89,15 @@ func decodeAs[T any](t *testing.T, raw []byte) (v T) {
 		t.Fatalf("%v in %s", err, raw)
 	}
 	return v
+}
+
+// listJSON is a list as a client gets it.
+func listJSON(c *cluster.Cluster, o cluster.ListOptions) ([]byte, error) {
+	list, err := c.List(context.Background(), o)
+	if err != nil {
+		return nil, err
+	}
+	var body bytes.Buffer
+	err = list.Write(&body)
+	return body.Bytes(), err
 }

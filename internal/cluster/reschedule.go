@@ -352,9 +352,10 @@ func (s *rescheduler) pass(ctx context.Context, work *sync.WaitGroup) (next time
 
 	s.c.hide(hidden)
 	s.beginStudies(ctx, work, h)
-	if !h.meeting && s.c.acting() {
-		s.begin(ctx, work, actions)
-		s.beginDoubts(ctx, work, h)
+	// The term first: what is decided in one is not done in the next.
+	if term := s.c.term(ctx); !h.meeting && s.c.acting() {
+		s.begin(term, work, actions)
+		s.beginDoubts(term, work, h)
 	}
 	if waiting {
 		return min(lookEvery, cmp.Or(s.c.cfg.RescheduleAfter, lookEvery))
@@ -431,7 +432,7 @@ func (s *rescheduler) ended(ctx context.Context, swarmID string, a action, err e
 		s.retry[swarmID] = retrying{r.failures + 1, time.Now().Add(wait)}
 	}
 	s.mu.Unlock()
-	if err != nil && ctx.Err() == nil && !errors.Is(err, errSuperfluous) {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, errSuperfluous) && s.c.acting() {
 		s.failed.Add(1)
 		s.c.cfg.Logger.Warn("container of a failed engine: "+a.step.String()+" failed, trying again", "name", a.of.name, "container", a.of.id, "in", wait, "err", err)
 	}

@@ -215,7 +215,7 @@ func (s *rescheduler) connect(ctx context.Context, on *engine.Engine, id string,
 		if known == nil {
 			break
 		}
-		if _, there := known.Networks[name]; there || known.Host.NetworkMode == name || name == "bridge" && known.Host.NetworkMode == "default" {
+		if known.OnNetwork(name) || known.Host.NetworkMode == name || name == "bridge" && known.Host.NetworkMode == "default" {
 			continue
 		}
 		if err := s.stillNeeded(of); err != nil {

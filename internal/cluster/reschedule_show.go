@@ -1,9 +1,21 @@
 package cluster
 
-import "github.com/skep/skep/internal/engine"
+import (
+	"context"
+
+	"github.com/skep/skep/internal/engine"
+)
 
 // acting says whether this manager may change something by itself.
 func (c *Cluster) acting() bool { return c.cfg.Acting == nil || c.cfg.Acting() }
+
+// term is a context for what this manager does by itself from now on.
+func (c *Cluster) term(ctx context.Context) context.Context {
+	if c.cfg.Term == nil {
+		return ctx
+	}
+	return c.cfg.Term(ctx)
+}
 
 // show puts a container into the index unless another has its place; c.mu is
 // held.

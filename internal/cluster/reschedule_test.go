@@ -65,7 +65,7 @@ func unchanged(engines ...*enginetest.Engine) {
 // shownIn are the names that docker ps -a shows.
 func shownIn(t *testing.T, c *cluster.Cluster) (names []string) {
 	t.Helper()
-	list, err := c.List(t.Context(), cluster.ListOptions{All: true})
+	list, err := listJSON(c, cluster.ListOptions{All: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +17,7 @@ type reservation struct {
 	name     string // "" for a name that the engine will choose
 	swarmID  string // "" for a rename
 	engine   *engine.Engine
+	on       *member // the engine's; nil for a rename
 	workload *placement.Workload
 	cpu      int64
 	memory   int64
@@ -63,26 +63,49 @@ func plainName(name string) string { return strings.TrimPrefix(name, "/") }
 // place chooses an engine for a container and reserves its place there. The
 // reservation is given back with unreserve, whatever becomes of the container.
 func (c *Cluster) place(r *createRequest) (*member, *reservation, error) {
+	c.roster.prepare()
 	c.scheduling.Lock()
 	defer c.scheduling.Unlock()
 	if err := c.inUse(r.name, r.replaces); err != nil {
 		return nil, nil, err
 	}
-	nodes, members := c.nodesWithReservations(r.only)
-	ranked, err := c.cfg.Policy.Place(nodes, &r.placement)
+	chosen, err := c.best(c.cfg.Policy, r.only, &r.placement)
 	if err != nil {
 		return nil, nil, err
 	}
-	chosen := members[ranked[0].ID]
-	res := &reservation{name: r.name, swarmID: r.swarmID, engine: chosen.Engine, workload: r.workload(), cpu: r.placement.CPU, memory: r.placement.Memory}
-	c.reserved[res] = struct{}{}
+	res := &reservation{
+		name: r.name, swarmID: r.swarmID, engine: chosen.Engine, on: chosen,
+		workload: r.workload(), cpu: r.placement.CPU, memory: r.placement.Memory,
+	}
+	c.reserve(res)
 	return chosen, res, nil
+}
+
+// reserve counts a reservation from now on, and drop does no more; c.scheduling
+// is held.
+func (c *Cluster) reserve(res *reservation) {
+	c.reserved[res] = struct{}{}
+	if res.on != nil {
+		if res.on.coming == nil {
+			res.on.coming = map[*reservation]struct{}{}
+		}
+		res.on.coming[res] = struct{}{}
+		c.roster.mark(res.on)
+	}
+}
+
+func (c *Cluster) drop(res *reservation) {
+	delete(c.reserved, res)
+	if res.on != nil {
+		delete(res.on.coming, res)
+		c.roster.mark(res.on)
+	}
 }
 
 func (c *Cluster) unreserve(res *reservation) {
 	c.scheduling.Lock()
 	defer c.scheduling.Unlock()
-	delete(c.reserved, res)
+	c.drop(res)
 }
 
 // settle gives back a reservation when all that has become of it is shown. If
@@ -95,49 +118,7 @@ func (c *Cluster) settle(res *reservation, shown bool) {
 	c.scheduling.Lock()
 	defer c.scheduling.Unlock()
 	res.until = time.Now().Add(lingerFor)
-}
-
-// nodesWithReservations gives placement's view of the engines that were
-// admitted, or of only those given; c.scheduling is held.
-func (c *Cluster) nodesWithReservations(only map[*engine.Engine]bool) ([]*placement.Node, map[string]*member) {
-	coming := map[*engine.Engine][]*reservation{}
-	for r := range c.reserved {
-		switch {
-		case r.expired():
-			delete(c.reserved, r)
-		case r.workload != nil:
-			coming[r.engine] = append(coming[r.engine], r)
-		}
-	}
-	all := c.all()
-	nodes := make([]*placement.Node, 0, len(all))
-	members := make(map[string]*member, len(all))
-	for _, m := range all {
-		if s := m.State(); s == engine.Pending || s == engine.Disconnected || only != nil && !only[m.Engine] {
-			continue
-		}
-		base, here := m.placementView()
-		if base == nil {
-			continue
-		}
-		node := *base
-		node.Health = m.Health()
-		node.Workloads = slices.Clip(node.Workloads)
-		for _, r := range coming[m.Engine] {
-			switch {
-			case r.swarmID == "" || !here[r.swarmID]:
-				node.Workloads = append(node.Workloads, r.workload)
-				node.UsedCPU += r.cpu
-				node.UsedMemory += r.memory
-			case !r.until.IsZero():
-				delete(c.reserved, r)
-			}
-			// From the moment the node has the container, it counts as such.
-		}
-		nodes = append(nodes, &node)
-		members[node.ID] = m
-	}
-	return nodes, members
+	c.roster.mark(res.on) // the engine may show the container by now
 }
 
 // reserveName keeps a name for a container that is to be renamed.
@@ -148,6 +129,6 @@ func (c *Cluster) reserveName(name, id string) (*reservation, error) {
 		return nil, err
 	}
 	res := &reservation{name: name}
-	c.reserved[res] = struct{}{}
+	c.reserve(res)
 	return res, nil
 }

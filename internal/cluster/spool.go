@@ -14,10 +14,14 @@ import (
 // and at its own pace: who is slow, or has given up, delays nobody else. The
 // file has no name, so that nothing is left behind whatever happens.
 //
-// The writer ends it with finish. close frees the disk and may come at any
-// time; readers that are not at the end then fail.
+// It grows to the size of what is written, but leaves others room on its file
+// system. The writer ends it with finish. close frees the disk and may come at
+// any time; readers that are not at the end then fail.
 type spool struct {
 	file *os.File
+	// room says how much of the file system is free, and how large it is.
+	room      func() (free, total int64, err error)
+	unchecked int64 // bytes written since room was asked; the writer's
 
 	mu    sync.Mutex
 	size  int64         // bytes that are there to be read; guarded by mu, as are all below
@@ -38,7 +42,7 @@ func newSpool(dir string) (*spool, error) {
 		f.Close()
 		return nil, spoolError(err)
 	}
-	return &spool{file: f}, nil
+	return &spool{file: f, room: func() (free, total int64, err error) { return roomAt(f) }, unchecked: roomEvery}, nil
 }
 
 // spoolDir is where images are kept on their way to the engines. They may be
@@ -62,6 +66,9 @@ func spoolError(err error) error {
 
 // Write adds to the end. There must be one writer at a time.
 func (s *spool) Write(p []byte) (int, error) {
+	if err := s.leaveRoom(len(p)); err != nil {
+		return 0, err
+	}
 	// Only the writer changes size.
 	n, err := s.file.WriteAt(p, s.written())
 	s.mu.Lock()

@@ -217,3 +217,39 @@ func TestNewSpool_withoutItsDirectory(t *testing.T) {
 		t.Errorf("newSpool: %v", err)
 	}
 }
+
+func TestSpool_leavesRoomOnItsFileSystem(t *testing.T) {
+	for name, c := range map[string]struct {
+		free, total int64
+		takes       bool
+	}{
+		"as long as there is plenty":              {free: 50 << 30, total: 100 << 30, takes: true},
+		"a gigabyte of a large one":               {free: 1<<30 - 1, total: 100 << 30},
+		"more than a gigabyte is not asked of it": {free: 1<<30 + 1<<20, total: 100 << 30, takes: true},
+		"a twentieth of a small one":              {free: 4 << 20, total: 100 << 20},
+		"more than a twentieth":                   {free: 8 << 20, total: 100 << 20, takes: true},
+		"when there is none at all":               {free: 0, total: 100 << 30},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := testSpool(t)
+			s.room = func() (int64, int64, error) { return c.free, c.total, nil }
+			_, err := s.Write([]byte("image"))
+			if c.takes != (err == nil) {
+				t.Errorf("it takes more: %v", err)
+			}
+			if err != nil && (!errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "MB must stay so") || !strings.Contains(err.Error(), "TMPDIR")) {
+				t.Errorf("it says %v", err)
+			}
+		})
+	}
+}
+
+func TestSpool_looksForRoomAgainAsItGrows(t *testing.T) {
+	s := testSpool(t)
+	free := int64(100 << 20)
+	s.room = func() (int64, int64, error) { return free - s.written(), 100 << 20, nil }
+	n, err := io.Copy(s, io.LimitReader(readerFunc(func(p []byte) (int, error) { return len(p), nil }), 200<<20))
+	if !errors.Is(err, syscall.ENOSPC) || n < 80<<20 || n > 96<<20 {
+		t.Errorf("it took %d MB, %v", n>>20, err)
+	}
+}

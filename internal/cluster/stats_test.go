@@ -1,7 +1,6 @@
 package cluster_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 
@@ -49,7 +48,7 @@ func TestListRefresh_readsTheEnginesThatAListIsToBeFreshOf(t *testing.T) {
 				filter = filter.Without("node").With("node", engines[0].Name())
 			}
 			before := [2]int{reads(engines[0]), reads(engines[1])}
-			if _, err := c.List(context.Background(), cluster.ListOptions{All: true, Filters: filter}); err != nil {
+			if _, err := listJSON(c, cluster.ListOptions{All: true, Filters: filter}); err != nil {
 				t.Fatal(err)
 			}
 			for i, e := range engines {

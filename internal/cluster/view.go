@@ -9,41 +9,12 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/skep/skep/internal/apiversion"
 	"github.com/skep/skep/internal/engine"
 	"github.com/skep/skep/internal/rawjson"
 )
-
-// listEntry is a container's entry for the list, as its engine wrote it but for
-// what the cluster knows better: names with the node's in front, the addresses
-// that published ports are reached at. It ends where the Status is to be added.
-func listEntry(e *engine.Engine, ec *engine.Container) []byte {
-	o, err := rawjson.ParseObject(ec.Raw)
-	if err != nil { // with a key twice, which nobody knows how to read
-		o = new(rawjson.Object)
-		must(o.Set("Id", ec.ID))
-		must(o.Set("Image", ec.Image))
-		must(o.Set("Created", ec.Created.Unix()))
-	}
-	names := make([]string, len(ec.Names))
-	for i, n := range ec.Names {
-		names[i] = "/" + e.Name() + "/" + n
-	}
-	ip := publicIP(e)
-	must(o.Set("Names", names))
-	must(o.Set("Labels", ec.Labels))
-	if ec.State.Status != "" {
-		// inspect's: engines tell of a pause before their list shows it.
-		must(o.Set("State", ec.State.Status))
-	}
-	if ports, ok := o.Get("Ports"); ok {
-		o.SetRaw("Ports", withAddress(ports, "IP", ip))
-	}
-	o.Delete("Status")
-	entry := bytes.TrimSuffix(o.Bytes(), []byte("}"))
-	return append(bytes.Clone(entry), `,"Status":`...)
-}
 
 // must is for encoding values that cannot fail to encode.
 func must(err error) {
@@ -86,22 +57,55 @@ func withAddress(list json.RawMessage, key, ip string) json.RawMessage {
 			out = append(out, port...)
 		}
 	}
-	return append(out, ']')
+	if out = append(out, ']'); bytes.Equal(out, list) {
+		return list // which is kept already
+	}
+	return out
 }
 
 func unspecified(addr string) bool { return addr == "" || addr == "0.0.0.0" || addr == "::" }
 
-// AppendEntry adds the container's entry for the list to dst.
+// AppendEntry adds the container's entry for the list to dst: as its engine
+// wrote it but for what the cluster knows better, which are names with the
+// node's in front, the addresses that published ports are reached at, and a
+// status that is true now.
 func (c *Container) AppendEntry(dst []byte) []byte {
 	status := hostDown
 	if c.Engine.Answers() {
 		status = statusText(&c.State, engineNow(c.Engine))
 	}
-	dst = append(dst, c.entry...)
-	quoted, err := json.Marshal(status)
-	must(err)
-	dst = append(dst, quoted...)
+	dst = append(dst, bytes.TrimSuffix(c.Raw, []byte("}"))...)
+	dst = append(dst, `,"Names":[`...)
+	node := c.Engine.Name()
+	for i, name := range c.Names {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendQuoted(dst, "/", node, "/", name)
+	}
+	dst = append(dst, ']')
+	if c.ports != nil {
+		dst = append(append(dst, `,"Ports":`...), c.ports...)
+	}
+	dst = appendQuoted(append(dst, `,"Status":`...), status)
 	return append(dst, '}')
+}
+
+// appendQuoted adds the parts as one JSON string to dst.
+func appendQuoted(dst []byte, parts ...string) []byte {
+	start := len(dst)
+	dst = append(dst, '"')
+	for _, part := range parts {
+		for i := range len(part) {
+			if c := part[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+				quoted, err := json.Marshal(strings.Join(parts, ""))
+				must(err)
+				return append(dst[:start], quoted...)
+			}
+		}
+		dst = append(dst, part...)
+	}
+	return append(dst, '"')
 }
 
 // NodeInfo is what inspect shows of the engine a container is on.
@@ -173,7 +177,7 @@ func inspectView(e *engine.Engine, body []byte) ([]byte, error) {
 
 // splitNode cuts NODE/rest where NODE is an engine of the cluster.
 func (c *Cluster) splitNode(ref string) (node, rest string) {
-	if n, r, ok := strings.Cut(ref, "/"); ok && c.isNode(n) {
+	if n, r, ok := strings.Cut(ref, "/"); ok && n != "" && c.isNode(n) {
 		return n, r
 	}
 	return "", ref

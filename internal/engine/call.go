@@ -148,7 +148,7 @@ func (b *bodyWithCancel) Close() error {
 
 // Call sends a request whose answer is read whole. in, when not nil, is sent as
 // JSON; out, when not nil, is decoded from JSON, or gets the bytes themselves
-// if it is a *[]byte. A status of 400 and more comes back as a *StatusError.
+// if it is a *[]byte or a *bytes.Buffer. A status of 400 and more comes back as a *StatusError.
 func (e *Engine) Call(ctx context.Context, r Request, in, out any) error {
 	return e.suspect(e.call(ctx, r, in, out))
 }
@@ -174,18 +174,22 @@ func (e *Engine) call(ctx context.Context, r Request, in, out any) error {
 		return ReadError(resp)
 	}
 	defer resp.Body.Close()
-	body, err := ReadBody(resp.Body)
-	if err != nil {
+	answer, keep := out.(*bytes.Buffer)
+	if !keep {
+		answer = e.cfg.Shared.bodies.get()
+		defer e.cfg.Shared.bodies.put(answer)
+	}
+	if err := readInto(answer, resp.Body, maxAnswer); err != nil {
 		return e.callError(ctx, fmt.Errorf("read answer to %s %s: %w", r.Method, r.Path, err))
 	}
 	switch out := out.(type) {
-	case nil:
+	case nil, *bytes.Buffer:
 		return nil
 	case *[]byte:
-		*out = body
+		*out = bytes.Clone(answer.Bytes())
 		return nil
 	default:
-		if err := json.Unmarshal(body, out); err != nil {
+		if err := json.Unmarshal(answer.Bytes(), out); err != nil {
 			return fmt.Errorf("engine %s: answer to %s %s: %w", e.Name(), r.Method, r.Path, err)
 		}
 		return nil
@@ -198,10 +202,21 @@ func ReadBody(r io.Reader) ([]byte, error) { return readAtMost(r, maxAnswer) }
 func readAtMost(r io.Reader, limit int64) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(body)) > limit {
-		return nil, fmt.Errorf("answer is larger than %d MiB", limit>>20)
+		return nil, tooLarge(limit)
 	}
 	return body, err
 }
+
+// readInto is readAtMost into a buffer.
+func readInto(buf *bytes.Buffer, r io.Reader, limit int64) error {
+	n, err := buf.ReadFrom(io.LimitReader(r, limit+1))
+	if err == nil && n > limit {
+		return tooLarge(limit)
+	}
+	return err
+}
+
+func tooLarge(limit int64) error { return fmt.Errorf("answer is larger than %d MiB", limit>>20) }
 
 // get is the engine's own GET.
 func (e *Engine) get(ctx context.Context, path string, query url.Values, out any) error {

@@ -63,6 +63,13 @@ const (
 	// A peer that went silent (power or network cut) is given up after this
 	// long, be the connection idle or with bytes on the way.
 	silenceTimeout = 30 * time.Second
+
+	// There are thousands of connections, and most wait: for the next event, or
+	// to be closed. A kept one serves who asks again at once; a refresh comes so
+	// seldom that it finds none anyway.
+	idleTimeout = 10 * time.Second
+	readBuffer  = 2 << 10 // bytes; what is longer is read past them
+	writeBuffer = 1 << 10
 )
 
 // NetworkDial opens plain connections that give up a peer which went silent.
@@ -116,7 +123,9 @@ func (e *Engine) newTransport() *http.Transport {
 	return &http.Transport{
 		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return e.dial(ctx) },
 		MaxIdleConnsPerHost:   32,
-		IdleConnTimeout:       30 * time.Second,
+		IdleConnTimeout:       idleTimeout,
+		ReadBufferSize:        readBuffer,
+		WriteBufferSize:       writeBuffer,
 		ExpectContinueTimeout: time.Second,
 		// Bodies pass as the engine sent them.
 		DisableCompression: true,

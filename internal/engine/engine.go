@@ -23,7 +23,8 @@ type Observer interface {
 	// EngineContainers tells which containers are new or changed, and which
 	// are gone.
 	EngineContainers(e *Engine, put, gone []*Container)
-	// EngineObjects tells that images, networks, volumes or the identity changed.
+	// EngineObjects tells that images, networks, volumes, the identity or, within
+	// a state, the health changed.
 	EngineObjects(e *Engine)
 	// EngineEvent passes on an event of the engine.
 	EngineEvent(e *Engine, ev Event)
@@ -44,6 +45,8 @@ type Config struct {
 	// Inventories bounds how many engines that share it read their first
 	// inventory at once; may be nil.
 	Inventories Limiter
+	// Shared is what it shares with the other engines; nil for nothing.
+	Shared *Shared
 
 	RefreshMin, RefreshMax time.Duration // a full refresh comes at a random time between; default 30 s, 60 s
 	ProbeInterval          time.Duration // between probes of a healthy engine; default 3 s
@@ -61,6 +64,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Admit == nil {
 		c.Admit = func(*Engine, *Identity) error { return nil }
+	}
+	if c.Shared == nil {
+		c.Shared = new(Shared)
 	}
 	setDefault(&c.RefreshMin, 30*time.Second)
 	setDefault(&c.RefreshMax, max(60*time.Second, c.RefreshMin))
@@ -105,8 +111,7 @@ type Engine struct {
 	seq      atomic.Uint64 // numbers the questions asked of the engine
 	dirty    *dirtyQueue
 	poke     chan struct{} // has room for one; never closed
-	pings    pingReaders
-	seed     maphash.Seed // of the sums of answers
+	seed     maphash.Seed  // of the sums of answers
 	// probeInterval is a time.Duration.
 	probeInterval atomic.Int64
 
@@ -292,21 +297,36 @@ func (e *Engine) waitForProbe(ctx context.Context) bool {
 	failures := e.failures
 	e.mu.Unlock()
 	if failures == 0 {
-		// Not at once after the last one, however many requests fail.
 		interval := time.Duration(e.probeInterval.Load())
-		least := min(reprobe, interval/2)
-		return sleep(ctx, least) && e.waitPoked(ctx, interval*3/4-least+rand.N(interval/2+1))
+		began := time.Now()
+		if !e.waitPoked(ctx, onBeat(began, interval*3/4+rand.N(interval/2+1))) {
+			return false
+		}
+		// Not at once after the last one, however many requests fail.
+		early := min(reprobe, interval/2) - time.Since(began)
+		return early <= 0 || sleep(ctx, early)
 	}
 	beyond := max(0, failures-e.cfg.FailureRetry)
 	d := min(reprobe<<min(beyond, 10), reprobeMax)
 	return sleep(ctx, d/2+rand.N(d))
 }
 
+// beat is when engines are probed: at its multiples, so that a process with many
+// engines wakes for all that are due, and not for each.
+const beat = 50 * time.Millisecond
+
+// onBeat shortens d so that it ends on a beat. Where probes come much faster
+// than people want them it leaves d alone.
+func onBeat(began time.Time, d time.Duration) time.Duration {
+	if d < 10*beat {
+		return d
+	}
+	return d - time.Duration(began.Add(d).UnixNano())%beat
+}
+
 // probe asks the engine for a sign of life and draws the consequences.
 func (e *Engine) probe(ctx context.Context, p *pinger) error {
-	pctx, cancel := context.WithTimeout(ctx, e.cfg.ProbeTimeout)
-	err := p.ping(pctx)
-	cancel()
+	err := p.ping(ctx, e.cfg.ProbeTimeout)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

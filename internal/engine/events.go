@@ -34,7 +34,8 @@ type Event struct {
 }
 
 const (
-	maxEvent = 1 << 20 // bytes of one event
+	maxEvent   = 1 << 20 // bytes of one event
+	lineBuffer = 512     // bytes; one for each engine, for as long as it is there
 	// After a break the stream is resumed this much before its last event:
 	// engines stamp events before they order them.
 	resumeOverlap = 2 * time.Second
@@ -170,7 +171,7 @@ func (e *Engine) passEvents(log *eventLog, stream io.Reader) error {
 // for every line that is no event: to end the stream for it would bring the same
 // line again when it is resumed. It always returns an error, io.EOF at the end.
 func readEvents(r io.Reader, each func(Event), skipped func(error)) error {
-	lines := bufio.NewReader(r)
+	lines := bufio.NewReaderSize(r, lineBuffer)
 	for {
 		line, err := readLine(lines, maxEvent)
 		if line = bytes.TrimSpace(line); len(line) > 0 && err == nil {
@@ -292,14 +293,9 @@ func (e *Engine) noteContainerEvent(ev Event) {
 			d.allContainers = true
 			return
 		}
-		d.container(ev.Actor.ID, e.seq.Load())
+		d.container(ev.Actor.ID, e.markedAt(action, ev.Actor.ID))
 		if action == "commit" {
 			d.images = true
-		}
-		if action == "create" || action == "destroy" {
-			// A container brings and takes anonymous volumes without an event
-			// on some engines.
-			d.volumes = true
 		}
 	})
 }

@@ -70,8 +70,12 @@ func (e *Engine) forget() {
 
 func (e *Engine) probeSucceeded() {
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	recovered := e.failures > 0
 	e.failures, e.lastErr, e.updated = 0, nil, time.Now()
+	e.mu.Unlock()
+	if recovered {
+		e.cfg.Observer.EngineObjects(e)
+	}
 }
 
 func (e *Engine) probeFailed(err error) {
@@ -80,6 +84,7 @@ func (e *Engine) probeFailed(err error) {
 	condemned := e.failures >= e.cfg.FailureRetry
 	e.lastErr = err
 	e.mu.Unlock()
+	e.cfg.Observer.EngineObjects(e)
 	if condemned {
 		e.transport.CloseIdleConnections()
 		e.move(Unhealthy, fmt.Errorf("%d probes in a row failed, the last: %w", e.cfg.FailureRetry, err))

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -15,22 +16,25 @@ type Container struct {
 	ID string
 	// Names without leading slashes: the container's own first, then the
 	// aliases that links gave it, as "other/alias".
-	Names   []string
-	Image   string // as given at create
-	ImageID string
-	Created time.Time // by the engine's clock
-	Labels  map[string]string
-	State   ContainerState
-	Ports   []PublishedPort
-	Mounts  []Mount
-	// Networks by name.
-	Networks map[string]NetworkAttachment
+	Names    []string
+	Image    string // as given at create
+	ImageID  string
+	Created  time.Time // by the engine's clock
+	Labels   map[string]string
+	State    ContainerState
+	Ports    []PublishedPort
+	Mounts   []Mount
+	Networks []NetworkAttachment // by name
 	Host     HostConfig
 	Exposed  []string // "80/tcp", sorted
-	// Raw is the container's entry in the engine's list.
+	// Raw is the container's entry in the engine's list, with the labels and the
+	// state that inspect shows, and without Names, Ports and Status.
 	Raw json.RawMessage
+	// RawPorts is the entry's Ports; nil for none.
+	RawPorts json.RawMessage
 
 	seq        uint64 // of the question that this answers
+	sum        uint64 // of the entry in the list
 	listedOnly bool   // the engine could not inspect it
 }
 
@@ -40,6 +44,11 @@ func (c *Container) Name() string {
 		return ""
 	}
 	return c.Names[0]
+}
+
+// OnNetwork says whether the container is on the network of this name.
+func (c *Container) OnNetwork(name string) bool {
+	return slices.ContainsFunc(c.Networks, func(n NetworkAttachment) bool { return n.Name == name })
 }
 
 // ContainerState is the state that inspect shows.
@@ -73,9 +82,8 @@ type Mount struct {
 
 // NetworkAttachment is a container's place on a network.
 type NetworkAttachment struct {
-	NetworkID  string
-	EndpointID string
-	IPAddress  string
+	Name, NetworkID string
+	Connected       bool // it has an endpoint: the container runs
 }
 
 // HostConfig is what placement and rescheduling need of a container's.
@@ -137,7 +145,7 @@ type listedContainer struct {
 	Ports           []PublishedPort
 	Mounts          []Mount
 	NetworkSettings struct {
-		Networks map[string]NetworkAttachment
+		Networks map[string]struct{ NetworkID, EndpointID string }
 	}
 }
 
@@ -155,9 +163,9 @@ type inspectedContainer struct {
 
 // newContainer joins what list and inspect said. inspect wins where both speak:
 // it is the later word. It is nil for a container that cannot be inspected.
-func newContainer(raw json.RawMessage, inspected *inspectedContainer) (*Container, error) {
+func newContainer(entry listed, inspected *inspectedContainer, words *words) (*Container, error) {
 	var listed listedContainer
-	if err := json.Unmarshal(raw, &listed); err != nil {
+	if err := json.Unmarshal(entry.raw, &listed); err != nil {
 		return nil, fmt.Errorf("decode listed container: %w", err)
 	}
 	if listed.ID == "" {
@@ -175,13 +183,13 @@ func newContainer(raw json.RawMessage, inspected *inspectedContainer) (*Containe
 		Created:  time.Unix(listed.Created, 0),
 		Labels:   inspected.Config.Labels,
 		State:    inspected.State,
-		Ports:    listed.Ports,
-		Mounts:   listed.Mounts,
-		Networks: listed.NetworkSettings.Networks,
+		Ports:    slices.Clone(listed.Ports), // decoding leaves room for more
+		Mounts:   slices.Clone(listed.Mounts),
+		Networks: listed.networks(),
 		Host:     inspected.HostConfig,
 		Exposed:  sortedKeys(inspected.Config.ExposedPorts),
-		Raw:      raw,
 
+		sum:        entry.sum,
 		listedOnly: listedOnly,
 	}
 	if c.Labels == nil {
@@ -190,7 +198,20 @@ func newContainer(raw json.RawMessage, inspected *inspectedContainer) (*Containe
 	if !inspected.Created.IsZero() {
 		c.Created = inspected.Created // the list's is in whole seconds, too coarse to order by
 	}
+	if err := c.keepEntry(entry.raw); err != nil {
+		return nil, fmt.Errorf("keep listed container: %w", err)
+	}
+	words.share(c)
 	return c, nil
+}
+
+func (l *listedContainer) networks() []NetworkAttachment {
+	on := make([]NetworkAttachment, 0, len(l.NetworkSettings.Networks))
+	for name, n := range l.NetworkSettings.Networks {
+		on = append(on, NetworkAttachment{Name: name, NetworkID: n.NetworkID, Connected: n.EndpointID != ""})
+	}
+	slices.SortFunc(on, func(a, b NetworkAttachment) int { return strings.Compare(a.Name, b.Name) })
+	return on
 }
 
 // state is as much as the list says of it; its times are no more than bounds.

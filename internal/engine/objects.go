@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -122,7 +121,7 @@ func (t *containerTable) put(seq uint64, fresh []*Container, gone []string) {
 
 // replace applies what a question about all containers found: those listed
 // exist, of which fresh were read anew; all others are gone.
-func (t *containerTable) replace(seq uint64, listed map[string]json.RawMessage, fresh []*Container) {
+func (t *containerTable) replace(seq uint64, listed map[string]bool, fresh []*Container) {
 	t.replaceSummed(seq, 0, listed, fresh)
 }
 
@@ -144,14 +143,14 @@ func (t *containerTable) fullReadLocked(seq uint64) {
 }
 
 // replaceSummed is replace for an answer whose bytes have this sum.
-func (t *containerTable) replaceSummed(seq, sum uint64, listed map[string]json.RawMessage, fresh []*Container) {
+func (t *containerTable) replaceSummed(seq, sum uint64, listed map[string]bool, fresh []*Container) {
 	t.order.Lock()
 	defer t.order.Unlock()
 	t.mu.Lock()
 	put := t.putLocked(fresh)
 	var absent []string
 	for id := range t.byID {
-		if _, ok := listed[id]; !ok {
+		if !listed[id] {
 			absent = append(absent, id)
 		}
 	}
@@ -166,12 +165,12 @@ func (t *containerTable) replaceSummed(seq, sum uint64, listed map[string]json.R
 
 // shows says whether the table now holds what the answer to question seq lists,
 // with nothing of later questions among it, and all of it inspected; mu is held.
-func (t *containerTable) shows(seq uint64, listed map[string]json.RawMessage) bool {
+func (t *containerTable) shows(seq uint64, listed map[string]bool) bool {
 	if seq < t.full || len(listed) != len(t.byID) {
 		return false
 	}
 	for id, c := range t.byID {
-		if _, ok := listed[id]; !ok || c.seq > seq || c.listedOnly {
+		if !listed[id] || c.seq > seq || c.listedOnly {
 			return false
 		}
 	}

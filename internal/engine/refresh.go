@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -80,19 +79,20 @@ func (e *Engine) RefreshImages(ctx context.Context) error {
 }
 
 func (e *Engine) readImages(ctx context.Context, seq uint64) error {
-	body, sum, err := e.list(ctx, "/images/json", url.Values{"all": {"1"}})
-	if err != nil || e.images.confirm(seq, sum) {
+	return e.list(ctx, "/images/json", url.Values{"all": {"1"}}, func(body []byte, sum uint64) error {
+		if e.images.confirm(seq, sum) {
+			return nil
+		}
+		raws, err := e.split(body, "/images/json")
+		if err != nil {
+			return err
+		}
+		images, err := decodeAll(raws, func(i *Image, raw json.RawMessage) { i.Raw = raw })
+		if err == nil {
+			e.images.putSummed(seq, sum, NewImageSet(images))
+		}
 		return err
-	}
-	raws, err := e.split(body, "/images/json")
-	if err != nil {
-		return err
-	}
-	images, err := decodeAll(raws, func(i *Image, raw json.RawMessage) { i.Raw = raw })
-	if err == nil {
-		e.images.putSummed(seq, sum, NewImageSet(images))
-	}
-	return err
+	})
 }
 
 // RefreshNetworks reads the list of networks again.
@@ -105,19 +105,20 @@ func (e *Engine) RefreshNetworks(ctx context.Context) error {
 }
 
 func (e *Engine) readNetworks(ctx context.Context, seq uint64) error {
-	body, sum, err := e.list(ctx, "/networks", nil)
-	if err != nil || e.networks.confirm(seq, sum) {
+	return e.list(ctx, "/networks", nil, func(body []byte, sum uint64) error {
+		if e.networks.confirm(seq, sum) {
+			return nil
+		}
+		raws, err := e.split(body, "/networks")
+		if err != nil {
+			return err
+		}
+		networks, err := decodeAll(raws, func(n *Network, raw json.RawMessage) { n.Raw = raw })
+		if err == nil {
+			e.networks.putSummed(seq, sum, networks)
+		}
 		return err
-	}
-	raws, err := e.split(body, "/networks")
-	if err != nil {
-		return err
-	}
-	networks, err := decodeAll(raws, func(n *Network, raw json.RawMessage) { n.Raw = raw })
-	if err == nil {
-		e.networks.putSummed(seq, sum, networks)
-	}
-	return err
+	})
 }
 
 // RefreshVolumes reads the list of volumes again.
@@ -130,30 +131,35 @@ func (e *Engine) RefreshVolumes(ctx context.Context) error {
 }
 
 func (e *Engine) readVolumes(ctx context.Context, seq uint64) error {
-	body, sum, err := e.list(ctx, "/volumes", nil)
-	if err != nil || e.volumes.confirm(seq, sum) {
+	return e.list(ctx, "/volumes", nil, func(body []byte, sum uint64) error {
+		if e.volumes.confirm(seq, sum) {
+			return nil
+		}
+		var answer struct{ Volumes []json.RawMessage }
+		if err := json.Unmarshal(body, &answer); err != nil {
+			return fmt.Errorf("engine %s: answer to /volumes: %w", e.Name(), err)
+		}
+		volumes, err := decodeAll(answer.Volumes, func(v *Volume, raw json.RawMessage) { v.Raw = raw })
+		if err == nil {
+			e.volumes.putSummed(seq, sum, volumes)
+		}
 		return err
-	}
-	var answer struct{ Volumes []json.RawMessage }
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return fmt.Errorf("engine %s: answer to /volumes: %w", e.Name(), err)
-	}
-	volumes, err := decodeAll(answer.Volumes, func(v *Volume, raw json.RawMessage) { v.Raw = raw })
-	if err == nil {
-		e.volumes.putSummed(seq, sum, volumes)
-	}
-	return err
+	})
 }
 
-// list reads a list as the engine wrote it, and its sum: most lists are what
-// they were, and need not be decoded again.
-func (e *Engine) list(ctx context.Context, path string, query url.Values) (body []byte, sum uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout)
-	defer cancel()
-	if err := e.get(ctx, path, query, &body); err != nil {
-		return nil, 0, err
+// list reads a list and hands it to use as the engine wrote it, with its sum:
+// most lists are what they were, and need not be decoded again. The bytes are
+// not there any more when use has returned.
+func (e *Engine) list(ctx context.Context, path string, query url.Values, use func(body []byte, sum uint64) error) error {
+	body := e.cfg.Shared.bodies.get()
+	defer e.cfg.Shared.bodies.put(body)
+	reading, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout)
+	err := e.get(reading, path, query, body)
+	cancel()
+	if err != nil {
+		return err
 	}
-	return body, maphash.Bytes(e.seed, body), nil
+	return use(body.Bytes(), maphash.Bytes(e.seed, body.Bytes()))
 }
 
 // split gives the elements of a list as they are.
@@ -181,34 +187,28 @@ func decodeAll[T any](raws []json.RawMessage, keep func(*T, json.RawMessage)) ([
 // Containers.
 
 func (e *Engine) readAllContainers(ctx context.Context, seq uint64) error {
-	body, sum, err := e.list(ctx, "/containers/json", url.Values{"all": {"1"}})
-	if err != nil || e.containers.confirm(seq, sum) {
-		return err
-	}
-	raws, err := e.split(body, "/containers/json")
-	if err != nil {
-		return err
-	}
-	listed := make(map[string]json.RawMessage, len(raws))
-	var changed []json.RawMessage
-	for _, raw := range raws {
-		var head struct {
-			ID string `json:"Id"`
+	return e.list(ctx, "/containers/json", url.Values{"all": {"1"}}, func(body []byte, sum uint64) error {
+		if e.containers.confirm(seq, sum) {
+			return nil
 		}
-		if err := json.Unmarshal(raw, &head); err != nil {
-			return fmt.Errorf("decode listed container: %w", err)
+		list, err := e.readList(body)
+		if err != nil {
+			return err
 		}
-		listed[head.ID] = raw
-		if old := e.containers.get(head.ID); old == nil || old.listedOnly || !sameEntry(old.Raw, raw) {
-			changed = append(changed, raw)
+		present := make(map[string]bool, len(list))
+		var changed []listed
+		for _, l := range list {
+			present[l.id] = true
+			if old := e.containers.get(l.id); old == nil || old.listedOnly || old.sum != l.sum {
+				changed = append(changed, l)
+			}
 		}
-	}
-	fresh, err := e.inspectAll(ctx, seq, changed)
-	if err != nil {
+		fresh, err := e.inspectAll(ctx, seq, changed)
+		if err == nil {
+			e.containers.replaceSummed(seq, sum, present, fresh)
+		}
 		return err
-	}
-	e.containers.replaceSummed(seq, sum, listed, fresh)
-	return nil
+	})
 }
 
 // readContainers reads the given containers again, those that are gone too.
@@ -217,15 +217,15 @@ func (e *Engine) readContainers(ctx context.Context, seq uint64, ids []string) e
 	if err != nil {
 		return err
 	}
-	body, _, err := e.list(ctx, "/containers/json", url.Values{"all": {"1"}, "filters": {string(filter)}})
-	if err != nil {
+	var fresh []*Container
+	query := url.Values{"all": {"1"}, "filters": {string(filter)}}
+	err = e.list(ctx, "/containers/json", query, func(body []byte, _ uint64) error {
+		list, err := e.readList(body)
+		if err == nil {
+			fresh, err = e.inspectAll(ctx, seq, list)
+		}
 		return err
-	}
-	raws, err := e.split(body, "/containers/json")
-	if err != nil {
-		return err
-	}
-	fresh, err := e.inspectAll(ctx, seq, raws)
+	})
 	if err != nil {
 		return err
 	}
@@ -239,29 +239,30 @@ func (e *Engine) readContainers(ctx context.Context, seq uint64, ids []string) e
 			gone = append(gone, id)
 		}
 	}
+	e.noteVolumes(fresh, gone)
 	e.containers.put(seq, fresh, gone)
 	return nil
 }
 
 // inspectAll inspects each listed container, a bounded number at a time. What
 // has vanished meanwhile is left out.
-func (e *Engine) inspectAll(ctx context.Context, seq uint64, raws []json.RawMessage) ([]*Container, error) {
-	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout+time.Duration(len(raws))*e.cfg.CallTimeout/100)
+func (e *Engine) inspectAll(ctx context.Context, seq uint64, list []listed) ([]*Container, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout+time.Duration(len(list))*e.cfg.CallTimeout/100)
 	defer cancel()
 	var mu sync.Mutex
-	fresh := make([]*Container, 0, len(raws))
+	fresh := make([]*Container, 0, len(list))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(inspectParallel)
-	for _, raw := range raws {
+	for _, l := range list {
 		g.Go(func() error {
-			c, err := e.inspect(ctx, raw)
+			c, err := e.inspect(ctx, l)
 			if errdefs.IsNotFound(err) {
 				return nil
 			}
 			if err != nil && !notReached(ctx, err) {
 				// One broken container must not hide the engine's others.
 				e.cfg.Logger.Warn("container is known from the list only", "engine", e.Name(), "err", err)
-				c, err = newContainer(bytes.Clone(raw), nil)
+				c, err = newContainer(l, nil, &e.cfg.Shared.words)
 			}
 			if err != nil {
 				return err
@@ -276,61 +277,22 @@ func (e *Engine) inspectAll(ctx context.Context, seq uint64, raws []json.RawMess
 	return fresh, g.Wait()
 }
 
-func (e *Engine) inspect(ctx context.Context, raw json.RawMessage) (*Container, error) {
-	var head struct {
-		ID string `json:"Id"`
-	}
-	if err := json.Unmarshal(raw, &head); err != nil {
-		return nil, fmt.Errorf("decode listed container: %w", err)
-	}
+func (e *Engine) inspect(ctx context.Context, l listed) (*Container, error) {
 	if err := e.cfg.Inspects.acquire(ctx); err != nil {
 		return nil, err
 	}
 	defer e.cfg.Inspects.release()
 	var inspected inspectedContainer
-	if err := e.get(ctx, "/containers/"+head.ID+"/json", nil, &inspected); err != nil {
+	if err := e.get(ctx, "/containers/"+l.id+"/json", nil, &inspected); err != nil {
 		return nil, err
 	}
-	return newContainer(bytes.Clone(raw), &inspected)
+	return newContainer(l, &inspected, &e.cfg.Shared.words)
 }
 
 // notReached tells an engine that did not answer from one that did, and badly.
 func notReached(ctx context.Context, err error) bool {
 	var unreachable *UnreachableError
 	return errors.As(err, &unreachable) || ctx.Err() != nil
-}
-
-// sameEntry compares two list entries but for what changes by the clock alone.
-func sameEntry(a, b json.RawMessage) bool {
-	return bytes.Equal(a, b) || bytes.Equal(withoutClock(a), withoutClock(b))
-}
-
-func withoutClock(raw json.RawMessage) []byte {
-	o, err := rawjson.ParseObject(raw)
-	if err != nil {
-		return raw
-	}
-	var status string
-	if found, err := o.Decode("Status", &status); found && err == nil {
-		_ = o.Set("Status", lasting(status)) // a string always has an encoding
-	}
-	return o.Bytes()
-}
-
-// lasting is what a status says beside the time: the first word, and what
-// stands in parentheses. Of "Up 3 minutes (healthy)" it is "Up (healthy)"; the
-// health and the exit code stand nowhere else in the list.
-func lasting(status string) string {
-	word, rest, _ := strings.Cut(status, " ")
-	for {
-		_, after, ok := strings.Cut(rest, "(")
-		if !ok {
-			return word
-		}
-		inside, behind, _ := strings.Cut(after, ")")
-		word += " (" + inside + ")"
-		rest = behind
-	}
 }
 
 const (
@@ -355,6 +317,9 @@ func (e *Engine) refresher(ctx context.Context, changedID chan<- error) {
 		case <-ctx.Done():
 			return
 		case <-e.dirty.ready:
+			if !gather(ctx) {
+				return
+			}
 			set = e.dirty.take()
 		case <-retry:
 			set, failed, retry = failed, dirtySet{}, nil

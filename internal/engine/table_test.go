@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -131,9 +130,9 @@ func TestContainerTable_endsWithTheLastQuestion(t *testing.T) {
 				}
 				table.put(q.seq, q.answer(about), missing)
 			} else {
-				listed := map[string]json.RawMessage{}
+				listed := map[string]bool{}
 				for id := range q.versions {
-					listed[id] = nil
+					listed[id] = true
 				}
 				// What the list shows as it is known is not inspected.
 				table.replace(q.seq, listed, slices.DeleteFunc(q.answer(ids), func(c *Container) bool {

@@ -71,11 +71,17 @@ func BenchmarkPlace(b *testing.B) {
 	for _, count := range []int{10, 1000, 10000} {
 		nodes := benchNodes(count)
 		for _, tc := range requests {
+			p := policy(b, tc.strategy)
 			b.Run(fmt.Sprintf("%s/nodes=%d", tc.name, count), func(b *testing.B) {
-				p := policy(b, tc.strategy)
 				b.ReportAllocs()
 				for b.Loop() {
 					_, _ = p.Place(nodes, &tc.req)
+				}
+			})
+			b.Run(fmt.Sprintf("%s_best/nodes=%d", tc.name, count), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					_, _ = p.Best(nodes, &tc.req)
 				}
 			})
 		}

@@ -4,7 +4,7 @@
 // will do) out. It reads no clock, does no I/O, starts no goroutine and keeps
 // no state between calls, so the same question always has the same answer, in
 // whatever order the nodes are handed in. Whoever owns the nodes makes the
-// snapshot, calls [Policy.Place], and carries the answer out; what happens
+// snapshot, calls [Policy.Best], and carries the answer out; what happens
 // between the two (reservations, retries) is the caller's.
 //
 // A decision is made in three steps:

@@ -215,6 +215,37 @@ func TestPlace_agreesWithTheNaiveModel(t *testing.T) {
 	}
 }
 
+func TestBest_isTheFirstThatPlaceGives(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t)
+		nodes, req := w.nodes(), w.request()
+		p, model := w.policy()
+		var again *placement.Request
+		if seed := uint64(w.number("seed", 0, 3)); seed > 0 {
+			req.Rand = rand.New(rand.NewPCG(seed, 2))
+			second := *req
+			second.Rand = rand.New(rand.NewPCG(seed, 2))
+			again = &second
+		} else {
+			again = req
+		}
+		all, err := p.Place(nodes, req)
+		best, bestErr := p.Best(nodes, again)
+		if fmt.Sprint(err) != fmt.Sprint(bestErr) {
+			t.Fatalf("Place: %v, Best: %v", err, bestErr)
+		}
+		if err != nil {
+			return
+		}
+		if nodes[best] != all[0] {
+			t.Fatalf("Best: %s, Place: %v", nodes[best].ID, describe(all))
+		}
+		if want := model.place(nodes, req); req.Rand == nil && nodes[best] != want[0] {
+			t.Fatalf("Best: %s, the model: %v", nodes[best].ID, describe(want))
+		}
+	})
+}
+
 func TestPlace_neverUsesANodeThatAHardRuleForbids(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
@@ -288,6 +319,10 @@ func TestPlace_doesNotDependOnTheOrderOfNodes(t *testing.T) {
 		if !slices.Equal(got, again) || fmt.Sprint(err) != fmt.Sprint(errAgain) {
 			t.Fatalf("got %v (%v), then %v (%v)", describe(got), err, describe(again), errAgain)
 		}
+		req.Rand = rand.New(rand.NewPCG(1, 2))
+		if best, err := p.Best(shuffled, req); err == nil && shuffled[best] != got[0] {
+			t.Fatalf("got %v, the best is %s", describe(got), shuffled[best].ID)
+		}
 	})
 }
 
@@ -301,6 +336,7 @@ func TestPlace_changesNothingItIsGiven(t *testing.T) {
 		ports, constraints, affinities := slices.Clone(req.Ports), slices.Clone(req.Constraints), slices.Clone(req.Affinities)
 
 		_, _ = p.Place(nodes, req)
+		_, _ = p.Best(nodes, req)
 		if !slices.Equal(order, nodes) {
 			t.Fatal("the order of the nodes changed")
 		}

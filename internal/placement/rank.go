@@ -2,38 +2,36 @@ package placement
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 )
 
-// ranker is a strategy: it puts nodes that may all be used in order, the best
-// first. The order must not depend on the one they come in.
+// ranker is a strategy: it weighs nodes that may all be used. The lower weight
+// comes first, then the lower count, then the name. A node is weighed by itself:
+// what a ranker says of it must not depend on the others.
 type ranker interface {
 	name() string
-	rank(candidates []candidate, req *Request)
+	weigh(n *Node, q *query) (weight float64, count int)
 }
 
-// candidate is a node that may be used, with what a ranker thinks of it: the
-// lower weight comes first, then the lower count.
+// candidate is a node that may be used, with what a ranker thinks of it.
 type candidate struct {
 	node   *Node
 	weight float64
 	count  int
 }
 
-func sortCandidates(cs []candidate) {
-	slices.SortFunc(cs, func(a, b candidate) int {
-		switch {
-		case a.weight < b.weight:
-			return -1
-		case a.weight > b.weight:
-			return 1
-		case a.count != b.count:
-			return cmp.Compare(a.count, b.count)
-		default:
-			return compareNodes(a.node, b.node)
-		}
-	})
+// compareCandidates puts the better one first.
+func compareCandidates(a, b candidate) int {
+	switch {
+	case a.weight < b.weight:
+		return -1
+	case a.weight > b.weight:
+		return 1
+	case a.count != b.count:
+		return cmp.Compare(a.count, b.count)
+	default:
+		return compareNodes(a.node, b.node)
+	}
 }
 
 // compareNodes is what decides when nothing else does.

@@ -6,11 +6,6 @@ type binpack struct{ overcommit overcommit }
 
 func (binpack) name() string { return "binpack" }
 
-func (b binpack) rank(cs []candidate, req *Request) {
-	for i := range cs {
-		n := cs[i].node
-		cs[i].weight = -load(b.overcommit, n, req) - healthWeight*float64(n.Health)
-		cs[i].count = -len(n.Workloads)
-	}
-	sortCandidates(cs)
+func (b binpack) weigh(n *Node, q *query) (weight float64, count int) {
+	return -load(b.overcommit, n, q.Request) - healthWeight*float64(n.Health), -len(n.Workloads)
 }

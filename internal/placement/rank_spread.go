@@ -6,11 +6,6 @@ type spread struct{ overcommit overcommit }
 
 func (spread) name() string { return "spread" }
 
-func (s spread) rank(cs []candidate, req *Request) {
-	for i := range cs {
-		n := cs[i].node
-		cs[i].weight = load(s.overcommit, n, req) - healthWeight*float64(n.Health)
-		cs[i].count = len(n.Workloads)
-	}
-	sortCandidates(cs)
+func (s spread) weigh(n *Node, q *query) (weight float64, count int) {
+	return load(s.overcommit, n, q.Request) - healthWeight*float64(n.Health), len(n.Workloads)
 }

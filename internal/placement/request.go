@@ -20,7 +20,7 @@ type Request struct {
 	Affinities, Constraints []Expression
 	Whitelists              [][]string // names of the nodes allowed; a node must be in each list
 
-	Rand *rand.Rand // used only by the random strategy; nil = by name
+	Rand *rand.Rand // counts only for the random strategy; nil = by name
 }
 
 // Dependency is a container that must be on the same node.
@@ -51,6 +51,7 @@ type query struct {
 	*Request
 
 	affinities, constraints []Expression // compiled; hard and soft
+	seed                    uint64       // drawn from Rand, if there is one
 
 	fixed    []Port // of Ports, by number
 	wanted   claims // of fixed, one for one
@@ -69,6 +70,9 @@ func newQuery(req *Request) (*query, error) {
 	}
 	if q.constraints, err = prepare(req.Constraints, constraintValue); err != nil {
 		return nil, err
+	}
+	if req.Rand != nil {
+		q.seed = req.Rand.Uint64()
 	}
 	q.preparePorts()
 	return q, nil

@@ -40,3 +40,26 @@ func ParseObjects(array []byte) ([]*Object, error) {
 	}
 	return objects, nil
 }
+
+// Element is an element of an array of objects: its bytes, and what they mean,
+// or why that cannot be told.
+type Element struct {
+	Raw    json.RawMessage
+	Object *Object
+	Err    error
+}
+
+// Elements is ParseObjects for those who want the others where one element is
+// no object, or has a key twice.
+func Elements(array []byte) ([]Element, error) {
+	raws, err := Split(array)
+	if err != nil {
+		return nil, err
+	}
+	elements := make([]Element, len(raws))
+	for i, raw := range raws {
+		o, err := parseValid(raw)
+		elements[i] = Element{Raw: raw, Object: o, Err: err}
+	}
+	return elements, nil
+}

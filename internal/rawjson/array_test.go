@@ -1,6 +1,7 @@
 package rawjson_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -71,5 +72,35 @@ func TestParseObjects(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestElements_oneThatIsNoObjectHidesNoOther(t *testing.T) {
+	elements, err := rawjson.Elements([]byte(`[ {"a":1}, 2, {"a":1,"A":2} ]`))
+	if err != nil || len(elements) != 3 {
+		t.Fatal(elements, err)
+	}
+	if elements[0].Err != nil || elements[1].Err == nil || elements[2].Err == nil || string(elements[2].Raw) != `{"a":1,"A":2}` {
+		t.Errorf("%+v", elements)
+	}
+	if _, err := rawjson.Elements([]byte(`{}`)); err == nil {
+		t.Error("an object is read as a list")
+	}
+}
+
+func TestMembers_givesNamesAsTheyAreSpelled(t *testing.T) {
+	o, err := rawjson.ParseObject([]byte(`{"a": 1, "\u0062":[2] , "c":{}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for name, value := range o.Members() {
+		if string(name) == `"c"` {
+			break
+		}
+		got = append(got, string(name)+string(value))
+	}
+	if strings.Join(got, " ") != `"a"1 "\u0062"[2]` {
+		t.Error(got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 )
@@ -65,6 +66,18 @@ func (o *Object) Keys() []string {
 		keys[i] = o.members[i].name()
 	}
 	return keys
+}
+
+// Members gives the members in order: their names as they are spelled, with
+// quotes and escapes, and their raw values. Neither must be changed in place.
+func (o *Object) Members() iter.Seq2[[]byte, json.RawMessage] {
+	return func(yield func([]byte, json.RawMessage) bool) {
+		for i := range o.members {
+			if !yield(o.members[i].token, o.members[i].value) {
+				return
+			}
+		}
+	}
 }
 
 // Get returns the raw value of key. Like encoding/json it prefers the exact

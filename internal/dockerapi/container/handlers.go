@@ -25,7 +25,9 @@ func (c *Router) list(w http.ResponseWriter, r *http.Request, _ map[string]strin
 	if err != nil {
 		return err
 	}
-	return dockerapi.WriteRaw(w, http.StatusOK, list)
+	w.Header().Set("Content-Type", "application/json")
+	_ = list.Write(w) // the client has gone; there is nobody to tell
+	return nil
 }
 
 func (c *Router) inspect(w http.ResponseWriter, r *http.Request, vars map[string]string) error {

@@ -17,7 +17,7 @@ import (
 
 // Backend is what these routes need of a cluster.
 type Backend interface {
-	List(context.Context, cluster.ListOptions) ([]byte, error)
+	List(context.Context, cluster.ListOptions) (*cluster.Listing, error)
 	Inspect(ctx context.Context, ref string, query url.Values, v apiversion.Version) ([]byte, error)
 	Create(context.Context, cluster.CreateOptions) ([]byte, error)
 	Rename(ctx context.Context, ref, name string) error

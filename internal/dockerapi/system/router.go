@@ -5,6 +5,7 @@ package system
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -24,6 +25,7 @@ import (
 // Backend is what these routes need of a cluster.
 type Backend interface {
 	Info() system.Info
+	WriteInfo(io.Writer) error
 	APIVersion() apiversion.Version
 	Events(ctx context.Context, o cluster.EventOptions, started func(), emit func(json.RawMessage) error) error
 	DiskUsage(ctx context.Context, types []string, v apiversion.Version) ([]byte, error)
@@ -72,20 +74,23 @@ func (s *Router) version(w http.ResponseWriter, _ *http.Request, _ map[string]st
 	info, api := s.cluster.Info(), s.cluster.APIVersion().String()
 	details := map[string]string{
 		"ApiVersion": api, "MinAPIVersion": apiversion.Min.String(), "GitCommit": version.Commit(), "GoVersion": runtime.Version(),
-		"Os": runtime.GOOS, "Arch": runtime.GOARCH, "KernelVersion": info.KernelVersion, "BuildTime": version.BuildTime(), "Experimental": "false",
+		"Os": runtime.GOOS, "Arch": runtime.GOARCH, "KernelVersion": info.KernelVersion, "BuildTime": version.BuildTime(),
+		"Experimental": strconv.FormatBool(info.ExperimentalBuild),
 	}
 	answer := map[string]any{
 		"Platform":   map[string]string{"Name": "skep"},
 		"Components": []map[string]any{{"Name": "Engine", "Version": info.ServerVersion, "Details": details}},
 		"Version":    info.ServerVersion, "ApiVersion": api, "MinAPIVersion": apiversion.Min.String(),
 		"GitCommit": version.Commit(), "GoVersion": runtime.Version(), "Os": runtime.GOOS, "Arch": runtime.GOARCH,
-		"KernelVersion": info.KernelVersion, "BuildTime": version.BuildTime(), "Experimental": false,
+		"KernelVersion": info.KernelVersion, "BuildTime": version.BuildTime(), "Experimental": info.ExperimentalBuild,
 	}
 	return dockerapi.WriteJSON(w, http.StatusOK, answer)
 }
 
 func (s *Router) info(w http.ResponseWriter, _ *http.Request, _ map[string]string) error {
-	return dockerapi.WriteJSON(w, http.StatusOK, s.cluster.Info())
+	w.Header().Set("Content-Type", "application/json")
+	_ = s.cluster.WriteInfo(w) // the client has gone; there is nobody to tell
+	return nil
 }
 
 func (s *Router) events(w http.ResponseWriter, r *http.Request, _ map[string]string) error {
