@@ -15,6 +15,7 @@ import (
 	"github.com/skep/skep/internal/cluster"
 	"github.com/skep/skep/internal/discovery"
 	"github.com/skep/skep/internal/dockerapi"
+	"github.com/skep/skep/internal/dockerapi/build"
 	"github.com/skep/skep/internal/dockerapi/container"
 	"github.com/skep/skep/internal/dockerapi/exec"
 	"github.com/skep/skep/internal/dockerapi/image"
@@ -34,7 +35,9 @@ type ManageConfig struct {
 	TLS       TLSFiles
 	Insecure  bool // plaintext TCP off loopback is allowed
 	CORS      bool
-	Logger    *slog.Logger
+	// Experimental is said in info, version and the header Docker-Experimental.
+	Experimental bool
+	Logger       *slog.Logger
 
 	CreateRetry            int
 	RefreshMin, RefreshMax time.Duration
@@ -96,7 +99,8 @@ func Manage(ctx context.Context, cfg ManageConfig) error {
 	clusterConfig := cluster.Config{
 		Policy: cfg.Policy, Dial: m.credentials.Dial, Logger: cfg.Logger, CreateRetry: cfg.CreateRetry,
 		RefreshMin: cfg.RefreshMin, RefreshMax: cfg.RefreshMax, FailureRetry: cfg.FailureRetry,
-		ListRefresh: cluster.ListRefresh{ByNode: cfg.RefreshNodeFilter, Name: cfg.RefreshNameFilter},
+		Experimental: cfg.Experimental,
+		ListRefresh:  cluster.ListRefresh{ByNode: cfg.RefreshNodeFilter, Name: cfg.RefreshNameFilter},
 	}
 	known, err := openLedger(cfg)
 	if err != nil {
@@ -112,6 +116,7 @@ func Manage(ctx context.Context, cfg ManageConfig) error {
 	defer m.replication.close()
 	if r := m.replication; r != nil {
 		clusterConfig.Acting, clusterConfig.Role = r.election.Acting, r.election.Role
+		clusterConfig.Term = r.whileActing
 	}
 	if m.cluster, err = cluster.New(clusterConfig); err != nil {
 		return err
@@ -145,7 +150,7 @@ func (m *manager) run(ctx context.Context) error {
 	// way at a stop still need them.
 	serving, served := context.WithCancel(context.WithoutCancel(ctx))
 	defer served()
-	m.server = dockerapi.NewServer(m.front(serving, &wg), m.cfg.Logger)
+	m.server = dockerapi.NewServer(m.front(serving, ctx, &wg), m.cfg.Logger)
 	if m.cfg.ShutdownTimeout > 0 {
 		m.server.Grace = m.cfg.ShutdownTimeout
 	}
@@ -224,7 +229,7 @@ func findAuthorizer(ctx context.Context, cfg ManageConfig) (*dockerapi.Authorize
 }
 
 // front is what answers at the doors.
-func (m *manager) front(ctx context.Context, wg *sync.WaitGroup) http.Handler {
+func (m *manager) front(ctx, stopping context.Context, wg *sync.WaitGroup) http.Handler {
 	door := m.frontDoor()
 	if m.replication == nil {
 		return m.virtualEngine(door)
@@ -232,7 +237,7 @@ func (m *manager) front(ctx context.Context, wg *sync.WaitGroup) http.Handler {
 	// Plugins, log and metrics stand in front of what is sent on, too.
 	inner := door
 	inner.Authorizer, inner.Observe = nil, nil
-	return m.replication.front(ctx, wg, m.virtualEngine(inner), m.credentials.Dial, door)
+	return m.replication.front(ctx, stopping, wg, m.cluster, m.virtualEngine(inner), m.credentials.Dial, door)
 }
 
 // virtualEngine is the API of many engines as one.
@@ -243,6 +248,7 @@ func (m *manager) virtualEngine(o dockerapi.Options) http.Handler {
 		container.New(c),
 		exec.New(c),
 		image.New(c),
+		build.New(c),
 		network.New(c),
 		volume.New(c),
 		swarm.New(),
@@ -253,7 +259,8 @@ func (m *manager) virtualEngine(o dockerapi.Options) http.Handler {
 func (m *manager) frontDoor() dockerapi.Options {
 	return dockerapi.Options{
 		Logger: m.cfg.Logger, APIVersion: m.cluster.APIVersion, Server: cluster.ServerVersion + " (linux)", CORS: m.cfg.CORS,
-		Authorizer: m.authorizer,
+		Experimental: m.cfg.Experimental,
+		Authorizer:   m.authorizer,
 		Observe: func(o dockerapi.Observation) {
 			m.metrics.Request(o.Method, o.Class, o.Status, o.Took)
 		},

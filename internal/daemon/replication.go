@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skep/skep/internal/cluster"
 	"github.com/skep/skep/internal/dockerapi"
 	"github.com/skep/skep/internal/election"
 	"github.com/skep/skep/internal/engine"
@@ -62,16 +63,34 @@ func (r *replication) close() {
 	}
 }
 
+// handover is how long a primary that is stopped goes on being it, for the
+// orders that it is carrying out. What takes longer has been sent to its engine
+// and goes on; a cluster without a primary takes no orders.
+const handover = time.Second
+
 // front is what answers at this manager: local while it is the primary, else
-// the primary. Its goroutines end with ctx, and wg waits for them.
-func (r *replication) front(ctx context.Context, wg *sync.WaitGroup, local http.Handler, dial engine.DialFunc, o dockerapi.Options) http.Handler {
+// the primary. Its goroutines end with ctx, and wg waits for them. When stopping
+// is done, this manager gives up its place while requests are still under way.
+func (r *replication) front(ctx, stopping context.Context, wg *sync.WaitGroup, c *cluster.Cluster, local http.Handler, dial engine.DialFunc, o dockerapi.Options) http.Handler {
+	local = telling(c, local)
+	wg.Go(func() { r.learn(ctx, c, dial) })
 	h := replica.New(replica.Config{
 		Election: r.election, Local: local, Advertise: r.cfg.Advertise, Dial: dial,
-		Wait: r.cfg.TTL + 10*time.Second, Logger: r.logger, Writing: r.whileActing,
+		Wait: r.cfg.TTL + 10*time.Second, Ping: max(time.Second, r.cfg.TTL/4), Logger: r.logger, Writing: r.whileActing,
 	})
 	wg.Go(func() { _ = h.Run(ctx) })
-	// The lock is given back when the last request has ended.
-	wg.Go(func() { _ = r.election.Run(ctx) })
+	candidate, withdraw := context.WithCancel(ctx)
+	wg.Go(func() { _ = r.election.Run(candidate) })
+	wg.Go(func() {
+		defer withdraw()
+		select {
+		case <-stopping.Done():
+			quiet, cancel := context.WithTimeout(ctx, handover)
+			defer cancel()
+			h.Quiet(quiet)
+		case <-ctx.Done():
+		}
+	})
 	return dockerapi.Guard(o, h)
 }
 
@@ -79,5 +98,14 @@ func (r *replication) front(ctx context.Context, wg *sync.WaitGroup, local http.
 // sent when the lock that it was taken under is lost.
 func (r *replication) whileActing(ctx context.Context) context.Context {
 	term := r.election.ActingContext()
-	return engine.WithGate(ctx, func() error { return context.Cause(term) })
+	return engine.WithGate(ctx, func() error {
+		if err := context.Cause(term); err != nil {
+			return err
+		}
+		// By the clock: whoever ends the term may not have run yet.
+		if !r.election.Acting() {
+			return election.ErrNotActing
+		}
+		return nil
+	})
 }

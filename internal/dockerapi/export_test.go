@@ -12,3 +12,12 @@ func AuthorizedPath(r *http.Request) (routed, told string) {
 	}
 	return out.URL.Path, q.RequestURI
 }
+
+// PluginURL gives where a plugin's .json file says that it is.
+func PluginURL(spec []byte) (string, error) {
+	p, err := parsePluginJSON("p", spec)
+	if err != nil {
+		return "", err
+	}
+	return p.base, nil
+}

@@ -22,7 +22,8 @@ const (
 // exchanged while it serves: requests under way keep the one they began with.
 type Server struct {
 	// Grace is how long requests under way may go on after a stop; set it
-	// before Serve. Streams are told to end after a fifth of it.
+	// before Serve. Questions, which logs and events are too, and raw streams
+	// are told to end after a fifth of it.
 	Grace time.Duration
 
 	handler atomic.Pointer[http.Handler]
@@ -43,18 +44,26 @@ func (s *Server) Swap(h http.Handler) { s.handler.Store(&h) }
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.serving.enter()
 	defer s.serving.leave()
+	if r.Method == http.MethodGet {
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(stopOf(r), cancel)()
+		r = r.WithContext(ctx)
+	}
 	(*s.handler.Load()).ServeHTTP(w, r)
 }
 
 // Serve answers on all listeners until ctx is done, then lets requests under
 // way end for a while and closes everything. It closes the listeners.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
-	// Streams end when the server stops; base tells them.
-	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	// Streams end when the server stops, orders only when its time is over.
+	base, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	streaming, cancel := context.WithCancel(base)
 	defer cancel()
 	server := &http.Server{
 		Handler: s, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		BaseContext: func(net.Listener) context.Context { return context.WithValue(base, stopKey{}, base) },
+		BaseContext: func(net.Listener) context.Context { return context.WithValue(base, stopKey{}, streaming) },
 		ErrorLog:    slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 	errs := make(chan error, len(listeners))
@@ -73,7 +82,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	}
 	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), s.Grace)
 	defer stop()
-	// Event streams and logs would use up the grace of all others.
+	// Events and logs would use up the grace of all others.
 	streams := time.AfterFunc(s.Grace/5, cancel)
 	defer streams.Stop()
 	if serr := server.Shutdown(grace); serr != nil {
@@ -82,7 +91,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	wg.Wait()
 	// Connections that were taken over are not the HTTP server's any more.
 	if !s.serving.wait(grace) {
-		cancel()
+		end()
 		last, stop := context.WithTimeout(context.WithoutCancel(ctx), lastGrace)
 		defer stop()
 		if !s.serving.wait(last) {

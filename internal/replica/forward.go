@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -120,10 +121,15 @@ func (h *Handler) forward(w http.ResponseWriter, j *job, p *peer) error {
 		// another one can be asked.
 		out.Header.Set("Expect", "100-continue")
 	}
+	answered := h.whileAhead(ctx, cancel, j, p)
 	resp, err := h.transport.RoundTrip(out)
+	answered()
 	if err != nil {
-		if p.ctx.Err() != nil {
+		switch {
+		case p.ctx.Err() != nil:
 			return context.Cause(p.ctx)
+		case errors.Is(context.Cause(ctx), errRelieved):
+			return context.Cause(ctx)
 		}
 		return err
 	}
@@ -133,6 +139,42 @@ func (h *Handler) forward(w http.ResponseWriter, j *job, p *peer) error {
 	}
 	passOn(w, resp)
 	return nil
+}
+
+// errRelieved ends the wait for a manager in whose place another leads. What was
+// not answered by then may be asked of that one, if it does no harm.
+var errRelieved = errors.New("another manager has become the primary")
+
+// whileAhead cancels a request which a manager has not answered when it loses
+// its place to another, and that can be asked of the other: a manager that
+// hangs would let it wait until it is given up. The function that it returns
+// ends that, and must be called.
+func (h *Handler) whileAhead(ctx context.Context, cancel context.CancelCauseFunc, j *job, p *peer) (answered func()) {
+	if j.isOrder() && !j.unread() {
+		return func() {}
+	}
+	done, end := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for {
+			changed := h.cfg.Election.Changed()
+			if address, known := h.cfg.Election.Primary(); known && address != p.address {
+				switch {
+				case !j.isOrder():
+					cancel(errRelieved)
+				case j.unread():
+					cancel(unsentError{errRelieved})
+				}
+				return
+			}
+			select {
+			case <-done.Done():
+				return
+			case <-changed:
+			}
+		}
+	})
+	return func() { end(); watching.Wait() }
 }
 
 // refusal is the error that stands for the answer of a manager which is not the

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -63,9 +65,15 @@ type Handler struct {
 	stop   context.Context // done when Run has ended
 	cancel context.CancelCauseFunc
 
+	// met says that a primary has been known. A manager that has just been
+	// started may not have met the engines yet, and has no answers of its own.
+	met atomic.Bool
+
 	mu      sync.Mutex
 	peers   map[string]*peer // by address, those with requests under way; guarded by mu
 	stopped bool             // guarded by mu: nothing is forwarded any more
+	orders  int              // that are carried out here; guarded by mu
+	idle    chan struct{}    // closed when orders becomes 0; nil if nobody waits; guarded by mu
 	streams sync.WaitGroup   // requests under way to peers; added to under mu
 }
 
@@ -106,14 +114,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	// Engines have no business with it.
 	r.Header.Del(forwardedBy)
-	if h.cfg.Writing != nil && r.Method != http.MethodGet && r.Method != http.MethodHead {
-		r = r.WithContext(h.cfg.Writing(r.Context()))
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		if !strings.HasSuffix(r.URL.Path, "/wait") { // that changes nothing, however long it takes
+			h.beginOrder()
+			defer h.endOrder()
+		}
+		if h.cfg.Writing != nil {
+			r = r.WithContext(h.cfg.Writing(r.Context()))
+		}
 	}
 	h.cfg.Local.ServeHTTP(w, r)
 }
 
 // delegate finds the primary, however often that changes meanwhile, and has the
-// request answered: by it, or here if this manager becomes the primary.
+// request answered: by it, or here if this manager becomes the primary. While
+// there is none, or it cannot be reached, questions are answered here too: every
+// manager follows the engines, and looking needs nobody's leave.
 func (h *Handler) delegate(w http.ResponseWriter, j *job) {
 	if err := j.keep(); err != nil {
 		writeError(w, http.StatusBadRequest, "the request's body cannot be read: "+err.Error())
@@ -129,7 +145,9 @@ func (h *Handler) delegate(w http.ResponseWriter, j *job) {
 			return
 		}
 		var pause <-chan time.Time
+		reachable := false
 		if address, known := h.cfg.Election.Primary(); known {
+			h.met.Store(true)
 			if j.forwarded() {
 				h.refuse(w, j, address)
 				return
@@ -139,6 +157,14 @@ func (h *Handler) delegate(w http.ResponseWriter, j *job) {
 				return
 			}
 			last, pause = failure{err, address}, time.After(retryPause)
+			reachable = !isUnsent(err)
+		} else if j.forwarded() && !j.isOrder() {
+			h.refuse(w, j, "unknown") // whoever sent it can answer as well
+			return
+		}
+		if !reachable && h.met.Load() && j.answeredByAny() {
+			h.cfg.Local.ServeHTTP(w, j.r)
+			return
 		}
 		if !waiting {
 			select {
@@ -197,7 +223,10 @@ func (h *Handler) try(w http.ResponseWriter, j *job, address string) error {
 // until ctx is done. Then it ends all that is forwarded, and waits for it. Run
 // is called once; without it nothing of a Handler ends but with its requests.
 func (h *Handler) Run(ctx context.Context) error {
+	var meeting sync.WaitGroup
+	meeting.Go(func() { h.meet(ctx) })
 	h.watch(ctx)
+	meeting.Wait()
 	h.mu.Lock()
 	h.stopped = true
 	h.mu.Unlock()
@@ -205,4 +234,20 @@ func (h *Handler) Run(ctx context.Context) error {
 	h.streams.Wait()
 	h.transport.CloseIdleConnections()
 	return nil
+}
+
+// meet notes that a primary is known, once.
+func (h *Handler) meet(ctx context.Context) {
+	for {
+		changed := h.cfg.Election.Changed()
+		if _, known := h.cfg.Election.Primary(); known || h.cfg.Election.Acting() {
+			h.met.Store(true)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
 }

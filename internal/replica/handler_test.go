@@ -100,8 +100,72 @@ func TestReplica_servesWhatHasWaited_whenItBecomesThePrimary(t *testing.T) {
 func TestReplica_saysThatThereIsNoPrimary_whenItHasWaitedLongEnough(t *testing.T) {
 	r, _ := cluster(t, nil, func(c *replica.Config) { c.Wait = 50 * time.Millisecond })
 	r.set(false, "")
-	r.do(t, http.MethodGet, "/containers/json", "").want(t, http.StatusServiceUnavailable,
+	r.do(t, http.MethodPost, "/containers/x/start", "").want(t, http.StatusServiceUnavailable,
 		`{"message":"Unable to reach primary cluster manager (none was elected within 50ms; see whether the discovery store answers, then try again): unknown"}`)
+}
+
+func TestReplica_answersQuestionsItself_whileThereIsNoPrimary(t *testing.T) {
+	r, _ := cluster(t, nil, func(c *replica.Config) { c.Wait = 50 * time.Millisecond })
+	r.do(t, http.MethodGet, "/containers/json", "").want(t, http.StatusAccepted, "by primary")
+	for what, address := range map[string]string{"nobody leads": "", "who leads is dead": deadAddress(t)} {
+		r.set(false, address)
+		r.do(t, http.MethodGet, "/containers/json", "").want(t, http.StatusAccepted, "by replica")
+		for _, order := range []string{"/containers/create", "/containers/x/start"} {
+			r.do(t, http.MethodPost, order, "").want(t, http.StatusServiceUnavailable, "Unable to reach primary cluster manager (")
+		}
+		if got := r.do(t, http.MethodGet, "/exec/x/json", ""); got.status != http.StatusServiceUnavailable {
+			t.Errorf("%s: it says %d of an exec that another has begun", what, got.status)
+		}
+	}
+}
+
+func TestReplica_thatHasMetNoPrimaryYet_hasNoAnswersOfItsOwn(t *testing.T) {
+	r := open(t, "replica", nil, func(c *replica.Config) { c.Wait = 50 * time.Millisecond })
+	r.do(t, http.MethodGet, "/containers/json", "").want(t, http.StatusServiceUnavailable, "none was elected")
+}
+
+func TestReplica_asksTheNewPrimary_whenTheOldOneHangsOverWhatItHasNotBegun(t *testing.T) {
+	silent := hole(t)
+	r, primary := cluster(t, nil)
+	r.set(false, silent)
+	question, order := r.later(t, http.MethodGet, "/containers/json", ""), r.later(t, http.MethodPost, "/containers/create", "{}")
+	select {
+	case a := <-question:
+		t.Fatalf("answered %q", a.body)
+	case a := <-order:
+		t.Fatalf("answered %q", a.body)
+	case <-time.After(100 * time.Millisecond): // both have been sent
+	}
+	r.set(false, primary.addr)
+	soon(t, "the answer to the question", question).want(t, http.StatusAccepted, "by primary")
+	soon(t, "the answer to the order", order).want(t, http.StatusAccepted, "{} by primary")
+}
+
+func TestPrimary_tellsWhenItsOrdersAreCarriedOut(t *testing.T) {
+	finish := make(chan struct{})
+	p := open(t, "primary", func(_ *manager, _ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/quick" {
+			<-finish
+		}
+	})
+	p.set(true, p.addr)
+	p.handler.Quiet(t.Context())
+	question, order := p.later(t, http.MethodGet, "/events", ""), p.later(t, http.MethodPost, "/containers/create", "{}")
+	soon(t, "the first request", p.started)
+	soon(t, "the second request", p.started)
+	p.do(t, http.MethodPost, "/quick", "")
+	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if p.handler.Quiet(short); short.Err() == nil {
+		t.Error("it is quiet while an order is under way")
+	}
+	quiet := make(chan struct{})
+	go func() { p.handler.Quiet(t.Context()); close(quiet) }()
+	finish <- struct{}{}
+	finish <- struct{}{}
+	soon(t, "the quiet", quiet)
+	soon(t, "the answer", question)
+	soon(t, "the answer", order)
 }
 
 func TestReplica_saysWhyThePrimaryCannotBeReached(t *testing.T) {
@@ -195,7 +259,7 @@ func TestReplica_refusesToForwardWhatWasForwarded(t *testing.T) {
 	a, b := open(t, "a", nil), open(t, "b", nil, func(c *replica.Config) { c.Wait = 100 * time.Millisecond })
 	a.set(false, b.addr)
 	b.set(false, a.addr)
-	got := b.do(t, http.MethodGet, "/containers/json", "")
+	got := b.do(t, http.MethodPost, "/containers/x/start", "")
 	got.want(t, http.StatusServiceUnavailable, "it is not the primary any more, or not yet", a.addr)
 	if got.header.Get("Skep-Not-Primary") != "" {
 		t.Error("what is between managers has reached the user")

@@ -65,6 +65,7 @@ type manager struct {
 	asked   atomic.Int32 // requests that were served here
 	started chan string  // the paths of requests served here, as they begin
 	stop    func()       // stops the handler
+	handler *replica.Handler
 }
 
 // api is what a manager answers itself; nil stands for echo.
@@ -100,7 +101,7 @@ func open(t *testing.T, name string, local api, change ...func(*replica.Config))
 		c(&cfg)
 	}
 	h := replica.New(cfg)
-	m.server.Config.Handler = h
+	m.server.Config.Handler, m.handler = h, h
 	m.server.Start()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

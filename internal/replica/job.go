@@ -72,6 +72,19 @@ func (j *job) isOrder() bool {
 	return j.upgrade || j.r.Method != http.MethodGet && j.r.Method != http.MethodHead
 }
 
+// answeredByAny tells whether every manager can answer: it is a question, of the
+// engines and not of what this or that manager has begun. What another manager
+// has sent on is not for us to answer.
+func (j *job) answeredByAny() bool {
+	return !j.isOrder() && !j.forwarded() && !strings.HasPrefix(withoutVersion(j.r.URL.Path), "/exec/")
+}
+
+// unread tells whether nothing was done for want of the body: it says what is to
+// be created, and nobody has asked for it yet.
+func (j *job) unread() bool {
+	return j.body != nil && !j.body.read.Load() && !j.upgrade && j.r.Method == http.MethodPost && strings.HasSuffix(j.r.URL.Path, "/create")
+}
+
 func (j *job) forwarded() bool { return len(j.r.Header.Values(forwardedBy)) > 0 }
 
 // unsentError is an error after which the request is as new: nothing of it has
