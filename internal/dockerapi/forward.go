@@ -30,6 +30,9 @@ type ForwardOptions struct {
 	// HoldBody keeps a short body back until it was read whole, and BodyRead has
 	// been called; the head is passed on at once.
 	HoldBody bool
+	// Refused answers instead of Upgrade when the engine has not agreed, and is
+	// told why: it is for clients that read no answer but an upgrade.
+	Refused func(why error)
 }
 
 // Forward sends a request to an engine under path, and passes its answer on as
@@ -177,6 +180,10 @@ func Upgrade(w http.ResponseWriter, r *http.Request, to *engine.Engine, path str
 	defer cancel()
 	h, err := to.Hijack(wait, req)
 	if err != nil {
+		if o.Refused != nil {
+			o.Refused(err)
+			return nil
+		}
 		// Answered here: a client that has ended its input is not gone, though
 		// the request's context says so.
 		writeError(w, StatusOf(err), err.Error())
@@ -187,6 +194,12 @@ func Upgrade(w http.ResponseWriter, r *http.Request, to *engine.Engine, path str
 		defer h.Response.Body.Close()
 		stop := context.AfterFunc(stopOf(r), func() { h.Conn.Close() })
 		defer stop()
+		if o.Refused != nil {
+			late := context.AfterFunc(wait, func() { h.Conn.Close() })
+			defer late()
+			o.Refused(engine.ReadError(h.Response))
+			return nil
+		}
 		passOn(w, h.Response, ForwardOptions{})
 		return nil
 	}

@@ -394,3 +394,46 @@ func TestImage_registry(t *testing.T) {
 		}
 	})
 }
+
+// A node that hangs takes connections and says nothing. That it does is found
+// out while the others are at work.
+func TestImage_whileANodeHangs(t *testing.T) {
+	u := newUser(t)
+	path := filepath.Join(u.t.TempDir(), "tiny.tar")
+	u.docker("tag", tiny, "spread:1").ok()
+	u.docker("save", "-o", path, "spread:1").ok()
+	u.docker("rmi", "spread:1").ok()
+	hung := func(u *user, args ...string) {
+		u.t.Helper()
+		u.do((*lab.Lab).Pause, "n2")
+		mend := func() { u.do((*lab.Lab).Unpause, "n2") }
+		r := func() result {
+			defer mend()
+			return u.docker(args...)
+		}()
+		r.exits(1).complains("n2").within(2 * noticed)
+		u.eventually(noticed, func() error {
+			if s := u.engine("n2").rows["Status"]; s != "Healthy" {
+				return fmt.Errorf("n2 is %s", s)
+			}
+			return nil
+		})
+	}
+	u.sub("load brings the image to the others, and says which one failed", func(u *user) {
+		hung(u, "load", "-i", path)
+		if nodes := u.nodesWith("spread:1"); !slices.Contains(nodes, "n1") || !slices.Contains(nodes, "n3") {
+			u.t.Errorf("it is on %q", nodes)
+		}
+	})
+	u.sub("tag and rmi act on the others, and say which one failed", func(u *user) {
+		u.docker("load", "-i", path).ok()
+		hung(u, "tag", "spread:1", "spread:2")
+		if nodes := u.nodesWith("spread:2"); !slices.Contains(nodes, "n1") || !slices.Contains(nodes, "n3") {
+			u.t.Errorf("spread:2 is on %q", nodes)
+		}
+		hung(u, "rmi", "spread:1")
+		if nodes := u.nodesWith("spread:1"); slices.Contains(nodes, "n1") || slices.Contains(nodes, "n3") {
+			u.t.Errorf("spread:1 is left on %q", nodes)
+		}
+	})
+}

@@ -240,7 +240,6 @@ func TestPrune_mergesTheAnswers(t *testing.T) {
 	engines[1].AddImage(enginetest.Image{ID: "sha256:bb", Size: 1})
 	d := open(t, engines...)
 	d.want("POST", "/images/prune", nil, http.StatusOK, `{"ImagesDeleted":[{"Deleted":"sha256:aa"},{"Deleted":"sha256:bb"}],"SpaceReclaimed":15}`)
-	d.want("POST", "/build/prune", nil, http.StatusOK, `{"CachesDeleted":["cache-n1","cache-n2"],"SpaceReclaimed":20}`)
 }
 
 func TestWhatAnyEngineCanAnswer(t *testing.T) {

@@ -297,3 +297,42 @@ func TestLoad_leavesTheConnectionUsable(t *testing.T) {
 		time.Sleep(time.Millisecond) // so that a deadline that was left behind would show
 	}
 }
+
+func TestImport_endsWithItsClient(t *testing.T) {
+	for name, hung := range map[string]struct{ method, path string }{
+		"while the image is made":                 {"POST", "/images/create"},
+		"while the image is taken for the others": {"GET", "/images/get"},
+		"while the others load it":                {"POST", "/images/load"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			engines := enginetest.StartMany(t, 2)
+			dir := spoolIn(t)
+			began, ended := make(chan struct{}, 2), make(chan struct{}, 2)
+			for _, e := range engines {
+				e.Handle(hung.method, hung.path, func(w http.ResponseWriter, r *http.Request) {
+					_, _ = io.Copy(io.Discard, r.Body)
+					_ = http.NewResponseController(w).Flush()
+					began <- struct{}{}
+					<-r.Context().Done()
+					ended <- struct{}{}
+				})
+			}
+			d := open(t, engines...)
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				<-began
+				cancel()
+			}()
+			r, err := http.NewRequestWithContext(ctx, "POST", d.url+"/images/create?fromSrc=-&repo=a", strings.NewReader("files"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp, err := d.client.Do(r); err == nil {
+				_, _ = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+			<-ended
+			enginetest.Eventually(t, "nothing is kept any more", func() bool { return spooled(t, dir) == 0 })
+		})
+	}
+}

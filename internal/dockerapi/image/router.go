@@ -1,7 +1,6 @@
-// Package image routes what the Docker API has under /images, /build and
-// /distribution, and BuildKit's connections. It reads parameters and asks the cluster, which does over all
-// engines what an engine does over one; what one engine alone can answer is
-// forwarded to it.
+// Package image routes what the Docker API has under /images and /distribution.
+// It reads parameters and asks the cluster, which does over all engines what an
+// engine does over one; what one engine alone can answer is forwarded to it.
 package image
 
 import (
@@ -27,14 +26,6 @@ type Backend interface {
 	TagImage(ctx context.Context, name string, query url.Values, v apiversion.Version) error
 	RemoveImage(ctx context.Context, name string, query url.Values, v apiversion.Version) ([]byte, error)
 	PruneImages(ctx context.Context, query url.Values, v apiversion.Version) ([]byte, error)
-	PruneBuilds(ctx context.Context, query url.Values, v apiversion.Version) ([]byte, error)
-	PlaceBuild(query url.Values) (*cluster.BuildPlace, error)
-	PlaceBuildKit(query url.Values) (*cluster.BuildPlace, error)
-	SessionEngine(ctx context.Context, session, client string) (e *engine.Engine, leave func(), err error)
-	UploadEngine(ctx context.Context, query url.Values) (e *engine.Engine, leave func(), err error)
-	BuildControl(client string) (e *engine.Engine, done func(), err error)
-	CancelBuild(ctx context.Context, query url.Values, v apiversion.Version) error
-	RefreshImages(ctx context.Context, e *engine.Engine)
 	AnyEngines() ([]*engine.Engine, error)
 }
 
@@ -65,12 +56,6 @@ func (i *Router) Routes() []dockerapi.Route {
 		{Method: http.MethodPost, Path: name + "/push", Handler: i.push},
 		{Method: http.MethodPost, Path: name + "/tag", Handler: i.tag},
 		{Method: http.MethodDelete, Path: name, Handler: i.remove},
-
-		{Method: http.MethodPost, Path: "/build", Handler: i.build},
-		{Method: http.MethodPost, Path: "/build/cancel", Handler: i.cancelBuild},
-		{Method: http.MethodPost, Path: "/build/prune", Handler: i.pruneBuilds},
-		{Method: http.MethodPost, Path: "/session", Handler: i.session},
-		{Method: http.MethodPost, Path: "/grpc", Handler: i.control},
 
 		{Method: http.MethodGet, Path: "/distribution/{name:.*}/json", Handler: i.any},
 	}

@@ -68,6 +68,15 @@ func stream(w http.ResponseWriter, do func(cluster.Emit) error) error {
 	return err
 }
 
+const (
+	// lastBytes is how long a Read that waits may go on after Close.
+	lastBytes = 200 * time.Millisecond
+	// parting is how long a client that still sends is listened to after its
+	// answer. Were the connection closed on it the client would often find it
+	// broken, and not read why.
+	parting = 5 * time.Second
+)
+
 // upload is a request's body that may be read while the answer is written, and
 // whose Close ends a Read that waits for the client.
 type upload struct {
@@ -91,21 +100,37 @@ func (u *upload) Read(p []byte) (int, error) {
 }
 
 // Close leaves the connection alone when the body was read whole: the next
-// request may be on its way.
+// request may be on its way. A Read that waits is not ended at once, since no
+// more of the body could be read after that; most return by themselves.
 func (u *upload) Close() error {
 	if u.whole.Load() || u.cut.Swap(true) {
 		return nil
 	}
 	// The body's own Close would wait for the Read.
-	return http.NewResponseController(u.w).SetReadDeadline(time.Unix(1, 0))
+	return u.waitUntil(time.Now().Add(lastBytes))
 }
 
-// answer gives err its status. The server takes a Read that was cut for a
-// client that has gone; this one is still there to be told why.
+func (u *upload) waitUntil(t time.Time) error {
+	return http.NewResponseController(u.w).SetReadDeadline(t)
+}
+
+// answer gives err its status, and parts from a client of whose body not all
+// was read. The server takes a Read that was cut for a client that has gone;
+// this one is still there to be told why.
 func (u *upload) answer(err error) error {
-	if err != nil && u.cut.Load() {
+	if !u.cut.Load() {
+		return err
+	}
+	if err != nil {
 		dockerapi.WriteError(u.w, u.r.WithContext(context.WithoutCancel(u.r.Context())), err)
+	}
+	_ = http.NewResponseController(u.w).Flush()
+	if u.waitUntil(time.Now().Add(parting)) != nil {
 		return nil
 	}
-	return err
+	// A client that has read its answer closes the connection, which ends this.
+	if _, err := io.Copy(io.Discard, u.r.Body); err == nil {
+		_ = u.waitUntil(time.Time{}) // the next request may come
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
-package image_test
+package build_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -171,7 +172,7 @@ func TestBuild_contextAndOutputPassAtTheSameTime(t *testing.T) {
 	go func() {
 		_, _ = upload.Write([]byte("first"))
 	}()
-	resp := d.do(t.Context(), "POST", "/build", context)
+	resp := d.post(t.Context(), "/build", context)
 	defer resp.Body.Close()
 	first := make([]byte, 6)
 	if _, err := io.ReadFull(resp.Body, first); err != nil || string(first) != "begun\n" {
@@ -183,5 +184,41 @@ func TestBuild_contextAndOutputPassAtTheSameTime(t *testing.T) {
 	}()
 	if rest, err := io.ReadAll(resp.Body); err != nil || string(rest) != fmt.Sprintln(5+4<<20, nil) {
 		t.Errorf("%q, %v", rest, err)
+	}
+}
+
+func TestPrune_emptiesTheCachesOfAllEngines(t *testing.T) {
+	engines := enginetest.StartMany(t, 2)
+	d := open(t, engines...)
+	d.want("POST", "/build/prune", nil, http.StatusOK, `{"CachesDeleted":["cache-n1","cache-n2"],"SpaceReclaimed":20}`)
+}
+
+func TestBuild_endsWithItsClient(t *testing.T) {
+	for name, query := range map[string]string{"with the classic builder": "", "with BuildKit": "version=2&buildid=b"} {
+		t.Run(name, func(t *testing.T) {
+			engine := enginetest.Start(t, enginetest.Config{})
+			began, ended := make(chan struct{}), make(chan struct{})
+			engine.Handle("POST", "/build", func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.WriteString(w, "{}\n")
+				_ = http.NewResponseController(w).Flush()
+				close(began)
+				<-r.Context().Done()
+				close(ended)
+			})
+			d := open(t, engine)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			resp := d.post(ctx, "/build?memory=6000000000&"+query, nil)
+			defer resp.Body.Close()
+			<-began
+			cancel()
+			<-ended
+			// Its place is free again.
+			engine.Handle("POST", "/build", func(http.ResponseWriter, *http.Request) {})
+			enginetest.Eventually(t, "another build finds room", func() bool {
+				status, _ := d.call("POST", "/build?memory=6000000000", nil)
+				return status == http.StatusOK
+			})
+		})
 	}
 }

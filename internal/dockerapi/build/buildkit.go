@@ -1,6 +1,7 @@
-package image
+package build
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 
@@ -12,33 +13,36 @@ const headerSession = "X-Docker-Expose-Session-Uuid"
 
 // session lets the engine of a build call the client back, for files and
 // credentials. Clients open it when they send the build, or before.
-func (i *Router) session(w http.ResponseWriter, r *http.Request, _ map[string]string) error {
+func (b *Router) session(w http.ResponseWriter, r *http.Request, _ map[string]string) error {
 	if err := wantsH2C(r); err != nil {
 		return err
 	}
-	to, leave, err := i.cluster.SessionEngine(r.Context(), r.Header.Get(headerSession), clientOf(r))
+	to, leave, err := b.cluster.SessionEngine(r.Context(), r.Header.Get(headerSession), clientOf(r))
 	if err != nil {
 		return err
 	}
 	defer leave()
 	// What was built in it is known when the client comes with its next question.
-	defer i.cluster.RefreshImages(r.Context(), to)
+	defer b.cluster.RefreshImages(r.Context(), to)
 	return dockerapi.Upgrade(w, r, to, "/session", dockerapi.ForwardOptions{})
 }
 
 // control connects a client with an engine's BuildKit itself. What they say to
 // each other passes unseen.
-func (i *Router) control(w http.ResponseWriter, r *http.Request, _ map[string]string) error {
+func (b *Router) control(w http.ResponseWriter, r *http.Request, _ map[string]string) error {
 	if err := wantsH2C(r); err != nil {
 		return err
 	}
-	to, done, err := i.cluster.BuildControl(clientOf(r))
+	to, done, err := b.cluster.BuildControl(clientOf(r))
 	if err != nil {
-		return err
+		return refuseCalls(w, err)
 	}
 	defer done()
-	defer i.cluster.RefreshImages(r.Context(), to)
-	return dockerapi.Upgrade(w, r, to, "/grpc", dockerapi.ForwardOptions{})
+	defer b.cluster.RefreshImages(r.Context(), to)
+	return dockerapi.Upgrade(w, r, to, "/grpc", dockerapi.ForwardOptions{Refused: func(why error) {
+		// An error of this means that the client has gone.
+		_ = refuseCalls(w, fmt.Errorf("node %s gives no connection to its BuildKit: %w; see what is wrong there, or build with DOCKER_BUILDKIT=0", to.Name(), why))
+	}})
 }
 
 // wantsH2C spares a request that is no upgrade the search for an engine.

@@ -1,4 +1,4 @@
-package image_test
+package build_test
 
 import (
 	"bufio"
@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/skep/skep/internal/cluster"
 	"github.com/skep/skep/internal/enginetest"
@@ -207,8 +210,8 @@ func TestBuildKit_goesOnlyWhereItIs(t *testing.T) {
 	if status, body := d.call("POST", "/build?version=2", nil); status != http.StatusServiceUnavailable || !strings.Contains(body, "no engine that answers now has BuildKit") {
 		t.Errorf("%d %s", status, body)
 	}
-	if c := <-d.upgrade("/grpc", ""); c.status != http.StatusServiceUnavailable || !strings.Contains(c.where, "DOCKER_BUILDKIT=0") {
-		t.Errorf("%d %s", c.status, c.where)
+	if err := d.ask(); status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "no engine that answers now has BuildKit") {
+		t.Error(err)
 	}
 	wantNames(t, "built on", builtOn(engines))
 }
@@ -229,7 +232,7 @@ func TestBuildKit_requestsThatLackSomething(t *testing.T) {
 func TestBuildKit_sessionIsNotBoundToAnEngineThatIsLost(t *testing.T) {
 	engines := withConnections(t, enginetest.StartMany(t, 2)...)
 	c := enginetest.Cluster(t, cluster.Config{ProbeInterval: 20 * time.Millisecond, FailureRetry: 1}, engines...)
-	d := serve(t, c, engines...)
+	d := serve(t, c)
 	if status, body := d.call("POST", `/build?version=2&session=s&buildid=b&buildargs={"constraint:node":"=n1"}`, nil); status != http.StatusOK {
 		t.Fatalf("%d %s", status, body)
 	}
@@ -242,4 +245,50 @@ func TestBuildKit_sessionIsNotBoundToAnEngineThatIsLost(t *testing.T) {
 	d.wantUpgraded(<-d.upgrade("/grpc", ""), "n2 ")
 	d.want("POST", "/build/cancel?id=b", nil, http.StatusOK, "")
 	wantNames(t, "cancels on n2", engines[1].Requests("POST /build/cancel"), "POST /build/cancel?id=b")
+}
+
+func TestBuildKit_controlConnectionsGoToTheEngineThatIsLabelledForThem(t *testing.T) {
+	engines := []*enginetest.Engine{
+		enginetest.Start(t, enginetest.Config{Name: "n1", IP: "10.77.1.1"}),
+		enginetest.Start(t, enginetest.Config{Name: "n2", IP: "10.77.1.2", Labels: []string{"skep.builder=no"}}),
+		enginetest.Start(t, enginetest.Config{Name: "n3", IP: "10.77.1.3", Labels: []string{"skep.builder=true"}}),
+		enginetest.Start(t, enginetest.Config{Name: "n4", IP: "10.77.1.4", Labels: []string{"skep.builder=true"}}),
+	}
+	c := enginetest.Cluster(t, cluster.Config{ProbeInterval: 20 * time.Millisecond, FailureRetry: 1}, withConnections(t, engines...)...)
+	d := serve(t, c)
+	d.wantUpgraded(<-d.upgrade("/grpc", ""), "n3 ")
+	engines[2].Freeze()
+	enginetest.WaitUnhealthy(t, c, 1)
+	d.wantUpgraded(<-d.upgrade("/grpc", ""), "n4 ")
+	engines[3].Freeze()
+	enginetest.WaitUnhealthy(t, c, 2)
+	d.wantUpgraded(<-d.upgrade("/grpc", ""), "n1 ")
+}
+
+// An engine ends a build whose client's connection ends.
+func TestBuildKit_connectionsEndWithTheirClient(t *testing.T) {
+	engine := enginetest.Start(t, enginetest.Config{})
+	ended := make(chan string, 2)
+	for _, path := range []string{"/grpc", "/session"} {
+		engine.Handle("POST", path, func(w http.ResponseWriter, _ *http.Request) {
+			conn, rw, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n\n")
+			_, _ = io.Copy(io.Discard, rw)
+			ended <- path
+		})
+	}
+	d := open(t, engine)
+	control, session := <-d.upgrade("/grpc", ""), <-d.session("s", "")
+	for _, c := range []connection{control, session} {
+		if c.status != http.StatusSwitchingProtocols {
+			t.Fatalf("%d %s", c.status, c.where)
+		}
+		c.conn.Close()
+		<-ended
+	}
 }

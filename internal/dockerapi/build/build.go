@@ -1,4 +1,4 @@
-package image
+package build
 
 import (
 	"net/http"
@@ -9,17 +9,17 @@ import (
 )
 
 // build finds an engine and passes the context on to it as it comes.
-func (i *Router) build(w http.ResponseWriter, r *http.Request, _ map[string]string) error {
+func (b *Router) build(w http.ResponseWriter, r *http.Request, _ map[string]string) error {
 	query := r.URL.Query()
-	find := i.cluster.PlaceBuild
+	find := b.cluster.PlaceBuild
 	switch version := query.Get("version"); {
 	case version == "" || version == "1":
 	case version != "2":
 		return dockerapi.Invalid("invalid version %q of the builder: use 1 or 2", version)
 	case cluster.IsBuildUpload(query):
-		return i.upload(w, r, query)
+		return b.upload(w, r, query)
 	default:
-		find = i.cluster.PlaceBuildKit
+		find = b.cluster.PlaceBuildKit
 	}
 	place, err := find(query)
 	if err != nil {
@@ -30,15 +30,15 @@ func (i *Router) build(w http.ResponseWriter, r *http.Request, _ map[string]stri
 	_ = http.NewResponseController(w).EnableFullDuplex()
 	return dockerapi.Forward(w, r, place.Engine, "/build", dockerapi.ForwardOptions{
 		Query:    place.Query,
-		BodyRead: func() { i.cluster.RefreshImages(r.Context(), place.Engine) },
+		BodyRead: func() { b.cluster.RefreshImages(r.Context(), place.Engine) },
 	})
 }
 
 // upload brings the context of a build to where that is.
-func (i *Router) upload(w http.ResponseWriter, r *http.Request, query url.Values) error {
+func (b *Router) upload(w http.ResponseWriter, r *http.Request, query url.Values) error {
 	// A context that nobody will read must not keep the client from reading why.
 	_ = http.NewResponseController(w).EnableFullDuplex()
-	to, leave, err := i.cluster.UploadEngine(r.Context(), query)
+	to, leave, err := b.cluster.UploadEngine(r.Context(), query)
 	if err != nil {
 		return err
 	}
@@ -46,12 +46,12 @@ func (i *Router) upload(w http.ResponseWriter, r *http.Request, query url.Values
 	return dockerapi.Forward(w, r, to, "/build", dockerapi.ForwardOptions{})
 }
 
-func (i *Router) cancelBuild(_ http.ResponseWriter, r *http.Request, _ map[string]string) error {
-	return i.cluster.CancelBuild(r.Context(), r.URL.Query(), dockerapi.VersionOf(r))
+func (b *Router) cancel(_ http.ResponseWriter, r *http.Request, _ map[string]string) error {
+	return b.cluster.CancelBuild(r.Context(), r.URL.Query(), dockerapi.VersionOf(r))
 }
 
-func (i *Router) pruneBuilds(w http.ResponseWriter, r *http.Request, _ map[string]string) error {
-	answer, err := i.cluster.PruneBuilds(r.Context(), r.URL.Query(), dockerapi.VersionOf(r))
+func (b *Router) prune(w http.ResponseWriter, r *http.Request, _ map[string]string) error {
+	answer, err := b.cluster.PruneBuilds(r.Context(), r.URL.Query(), dockerapi.VersionOf(r))
 	if err != nil {
 		return err
 	}
