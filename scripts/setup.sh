@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs what skep's demo needs and this machine lacks: a Docker Engine and
 # its command line, from the distribution. With the argument "tests" also etcd
-# and ZooKeeper, which the tests start by themselves. An engine that is there is
-# neither touched nor restarted.
+# and ZooKeeper, which the tests start by themselves, and systemd's tools. An
+# engine that is there is neither touched nor restarted.
 set -eu
 
 need=""
@@ -17,6 +17,7 @@ fi
 if [ "${1:-}" = tests ]; then
 	command -v etcd >/dev/null || need="$need etcd-server"
 	[ -e /usr/share/java/zookeeper.jar ] || need="$need zookeeper"
+	command -v systemd-socket-activate >/dev/null || need="$need systemd"
 fi
 [ -n "$need" ] || exit 0
 

@@ -2,6 +2,9 @@ package cli
 
 import (
 	"errors"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,6 +38,11 @@ TLS.`,
 				return err
 			}
 			cfg.Logger = logger
+			// Without TLS there is nothing to reload, and no reason to die of it.
+			hangup := make(chan os.Signal, 1) // a second one asks for the same
+			signal.Notify(hangup, syscall.SIGHUP)
+			defer signal.Stop(hangup)
+			cfg.Reload = hangup
 			h, err := hub.New(cfg)
 			if err != nil {
 				return err
@@ -48,7 +56,7 @@ TLS.`,
 	flags := cmd.Flags()
 	flags.StringArrayVar(&cfg.Listen, "listen", []string{"127.0.0.1:2378"}, "`ADDRESS` to listen on, host:port; may be repeated")
 	flags.StringVar(&cfg.Data, "data", "/var/lib/skep/hub.db", "`FILE` that holds tokens and addresses")
-	flags.StringVar(&cfg.TLSCert, "tlscert", "", "`FILE` with the hub's certificate; read again when it changes")
+	flags.StringVar(&cfg.TLSCert, "tlscert", "", "`FILE` with the hub's certificate; read again when it changes, and at SIGHUP")
 	flags.StringVar(&cfg.TLSKey, "tlskey", "", "`FILE` with the key of the certificate")
 	flags.BoolVar(&cfg.Insecure, "insecure", false, "Allow plaintext on addresses other than loopback")
 	flags.DurationVar(&cfg.Limits.Unused, "forget", 90*24*time.Hour, "Drop tokens without addresses that nobody has used for this `DURATION`")

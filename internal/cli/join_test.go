@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -62,9 +63,17 @@ type recorder struct {
 	discovery.Backend
 	register, deregister func(context.Context) error
 
-	mu    sync.Mutex
-	calls []string // guarded by mu
-	begin time.Time
+	mu     sync.Mutex
+	calls  []string // guarded by mu
+	closed int
+	begin  time.Time
+}
+
+var _ io.Closer = (*recorder)(nil)
+
+func (r *recorder) Close() error {
+	r.closed++
+	return nil
 }
 
 func (r *recorder) note(call string) {

@@ -28,6 +28,9 @@ func joinFor(t *testing.T, r *recorder, delay, interrupt time.Duration) (took ti
 	if err := j.run(ctx); err != nil {
 		t.Errorf("error %v", err)
 	}
+	if r.closed != 1 {
+		t.Errorf("the connection to the store was closed %d times", r.closed)
+	}
 	return time.Since(r.begin), log.String()
 }
 

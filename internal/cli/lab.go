@@ -38,6 +38,7 @@ another one for the machines that are made.`,
 	cmd.PersistentFlags().StringVar(&cfg.Name, "name", "", "name of the lab (default: that of the lab in --dir, else "+lab.DefaultName+")")
 	cmd.PersistentFlags().StringVar(&cfg.Dir, "dir", "", "directory of the lab (default: $SKEP_LAB_DIR, else "+lab.DefaultParent+"/NAME)")
 	cmd.AddCommand(
+		newLabCheckCommand(),
 		newLabUpCommand(&cfg),
 		newLabDownCommand(&cfg),
 		newLabListCommand(&cfg),
@@ -50,6 +51,21 @@ another one for the machines that are made.`,
 		cmd.AddCommand(newLabVerbCommand(&cfg, verb))
 	}
 	return cmd
+}
+
+func newLabCheckCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Say whether Docker Engines can run here, and if not, why",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := lab.Supported(); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "Docker Engines can run here.")
+			return err
+		},
+	}
 }
 
 func newLabUpCommand(cfg *lab.Config) *cobra.Command {

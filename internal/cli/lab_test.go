@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"io"
 	"net/netip"
 	"os/exec"
 	"strings"
@@ -44,5 +45,17 @@ n10       10.99.0.11   off          -         -        /l/n10/docker.sock
 `
 	if got := "\n" + out.String(); got != want {
 		t.Errorf("got%s\nwant%s", got, want)
+	}
+}
+
+func TestLabCheck_saysWhyEnginesCannotRun(t *testing.T) {
+	t.Setenv("DOCKERD", "/nowhere/dockerd")
+	cmd := newLabCheckCommand()
+	cmd.SetArgs([]string{})
+	cmd.SetOut(io.Discard)
+	cmd.SetErr(io.Discard)
+	err := cmd.Execute()
+	if err == nil || !strings.Contains(err.Error(), "root") && !strings.Contains(err.Error(), "/nowhere/dockerd") && !strings.Contains(err.Error(), "Linux") {
+		t.Errorf("it says %v", err)
 	}
 }

@@ -60,7 +60,8 @@ func newManageCommand() *cobra.Command {
 		Long: `Serve many Docker Engines as one, to anything that speaks the Docker API.
 
 DISCOVERY says where the engines are: nodes://10.0.0.[1:3]:2375 lists them,
-file:///etc/skep/engines names a file with one address a line. Without it,
+file:///etc/skep/engines names a file with one address a line, and etcd://,
+consul://, zk:// and token:// are where skep join announces engines. Without it,
 $SKEP_DISCOVERY is used.`,
 		Example: `  skep manage -H unix:///run/skep.sock nodes://10.0.0.[1:3]:2375
   docker -H unix:///run/skep.sock run -d -e constraint:rack==a web`,
@@ -79,6 +80,9 @@ $SKEP_DISCOVERY is used.`,
 				return err
 			}
 			cfg.Logger = logger
+			if cfg.Experimental, err = cmd.Flags().GetBool(experimentalFlag); err != nil {
+				return err
+			}
 			hangup := make(chan os.Signal, 1) // a second one asks for the same
 			signal.Notify(hangup, syscall.SIGHUP)
 			defer signal.Stop(hangup)
@@ -92,36 +96,36 @@ $SKEP_DISCOVERY is used.`,
 
 func (f *manageFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.strategy, "strategy", "spread", "how to choose among engines that fit: spread, binpack or random")
-	flags.StringArrayVarP(&f.filters, "filter", "f", nil, "a filter to use, in this order; repeat it for more (default: health, port, containerslots, dependency, affinity, constraint, whitelist)")
-	flags.StringArrayVarP(&f.hosts, "host", "H", nil, "address to listen on: unix:///path or tcp://host:port; fd:// for sockets of systemd; repeat it for more (default: $SKEP_HOST, then tcp://127.0.0.1:2375)")
+	flags.StringVar(&f.strategy, "strategy", "spread", "`STRATEGY` to choose among engines that fit: spread, binpack or random")
+	flags.StringArrayVarP(&f.filters, "filter", "f", nil, "`FILTER` to use, in this order; repeat it for more (default: health, port, containerslots, dependency, affinity, constraint, whitelist)")
+	flags.StringArrayVarP(&f.hosts, "host", "H", nil, "`ADDRESS` to listen on: unix:///path or tcp://host:port; fd:// for sockets of systemd; repeat it for more (default: $SKEP_HOST, then tcp://127.0.0.1:2375)")
 	flags.BoolVar(&f.insecure, "insecure", false, "allow plaintext TCP on addresses other than loopback")
 	flags.BoolVar(&f.tls.Enable, "tls", false, "use TLS; implied by --tlsverify")
 	flags.BoolVar(&f.tls.Verify, "tlsverify", false, "use TLS and take only certificates of --tlscacert, from clients and from engines")
-	flags.StringVar(&f.tls.CA, "tlscacert", "", "the CA that clients and engines must have their certificates from")
-	flags.StringVar(&f.tls.Cert, "tlscert", "", "skep's certificate")
-	flags.StringVar(&f.tls.Key, "tlskey", "", "the key of skep's certificate")
-	flags.StringVar(&f.refreshMin, "engine-refresh-min-interval", "30s", "least time between full refreshes of an engine")
-	flags.StringVar(&f.refreshMax, "engine-refresh-max-interval", "60s", "most time between full refreshes of an engine")
-	flags.IntVar(&f.failureRetry, "engine-failure-retry", 3, "probes in a row that must fail before an engine is unhealthy")
+	flags.StringVar(&f.tls.CA, "tlscacert", "", "`FILE` of the CA that clients and engines must have their certificates from")
+	flags.StringVar(&f.tls.Cert, "tlscert", "", "`FILE` of skep's certificate")
+	flags.StringVar(&f.tls.Key, "tlskey", "", "`FILE` of the key of skep's certificate")
+	flags.StringVar(&f.refreshMin, "engine-refresh-min-interval", "30s", "least `DURATION` between full refreshes of an engine")
+	flags.StringVar(&f.refreshMax, "engine-refresh-max-interval", "60s", "most `DURATION` between full refreshes of an engine")
+	flags.IntVar(&f.failureRetry, "engine-failure-retry", 3, "`NUMBER` of probes in a row that must fail before an engine is unhealthy")
 	flags.IntVar(&f.refreshRetry, "engine-refresh-retry", 3, "the former name of --engine-failure-retry")
-	flags.StringVar(&f.heartbeat, "heartbeat", "60s", "time between looks at discovery")
+	flags.StringVar(&f.heartbeat, "heartbeat", "60s", "`DURATION` between looks at discovery")
 	flags.BoolVar(&f.cors, "api-enable-cors", false, "let web pages of any origin call the API")
 	flags.BoolVar(&f.cors, "cors", false, "short for --api-enable-cors")
 	flags.StringVarP(&f.driver, "cluster-driver", "c", "swarm", "the cluster driver; there is one")
-	flags.StringArrayVar(&f.clusterOpts, "cluster-opt", nil, "swarm.overcommit=0.05 or swarm.createretry=0")
-	flags.StringArrayVar(&f.discovOpts, "discovery-opt", nil, "an option of the discovery backend, as key=value")
-	flags.StringVar(&f.configFile, "config", "", "take flags from this JSON file: an object whose keys are the names of flags")
-	flags.StringVar(&f.stateDir, "state-dir", defaultStateDir, "directory for what must be known after a restart")
-	flags.StringArrayVar(&f.plugins, "authorization-plugin", nil, "ask this plugin about each request, by Docker's plugin protocol; repeat it for more")
-	flags.StringVar(&f.metricsAddr, "metrics-addr", "", "show /metrics and /debug/pprof on this address, as 127.0.0.1:9323; off loopback only with --insecure")
-	flags.StringVar(&f.shutdownTimeout, "shutdown-timeout", "10s", "how long requests may go on when skep is stopped")
+	flags.StringArrayVar(&f.clusterOpts, "cluster-opt", nil, "`KEY=VALUE`: swarm.overcommit, the part of its CPU and memory that an engine may promise beyond what it has (0.05); swarm.createretry, how often a create that fails is tried again (0); repeat it for both")
+	flags.StringArrayVar(&f.discovOpts, "discovery-opt", nil, "option of the discovery service, `KEY=VALUE`; repeat it for more")
+	flags.StringVar(&f.configFile, "config", "", "take flags from this JSON `FILE`: an object whose keys are the names of flags")
+	flags.StringVar(&f.stateDir, "state-dir", defaultStateDir, "`DIRECTORY` for what must be known after a restart")
+	flags.StringArrayVar(&f.plugins, "authorization-plugin", nil, "ask this `PLUGIN` about each request, by Docker's plugin protocol; repeat it for more")
+	flags.StringVar(&f.metricsAddr, "metrics-addr", "", "show /metrics and /debug/pprof on this `ADDRESS`, as 127.0.0.1:9323; off loopback only with --insecure")
+	flags.StringVar(&f.shutdownTimeout, "shutdown-timeout", "10s", "`DURATION` that requests may go on when skep is stopped")
 	flags.BoolVar(&f.replication, "replication", false, "be one of several managers, of which one is elected to act")
-	flags.StringVar(&f.replicationTTL, "replication-ttl", "20s", "how long a manager that is silent stays elected")
-	flags.StringVar(&f.advertise, "advertise", "", "this manager's address for the others, as host:port (default: $SKEP_ADVERTISE)")
-	flags.StringVar(&f.advertise, "addr", "", "short for --advertise")
+	flags.StringVar(&f.replicationTTL, "replication-ttl", "20s", "`DURATION` that a manager which is silent stays elected")
+	flags.StringVar(&f.advertise, "advertise", "", "this manager's `ADDRESS` for the others, as host:port (default: $SKEP_ADVERTISE)")
+	flags.StringVar(&f.advertise, "addr", "", "`ADDRESS`, short for --advertise")
 	flags.BoolVar(&f.refreshNodeFilter, "refresh-on-node-filter", false, "read an engine again before a list with the filter node=")
-	flags.StringVar(&f.refreshNameFilter, "container-name-refresh-filter", "", "read all engines again before a list with the filter name= of this name")
+	flags.StringVar(&f.refreshNameFilter, "container-name-refresh-filter", "", "read all engines again before a list with the filter name= of this `NAME`")
 	for _, hidden := range []string{"engine-refresh-retry", "cluster-driver"} {
 		_ = flags.MarkHidden(hidden)
 	}

@@ -60,6 +60,10 @@ func Run(ctx context.Context, args []string, streams Streams) int {
 	}
 }
 
+// experimentalFlag is a flag of all commands, as standalone Swarm had it;
+// manage alone has a use for it.
+const experimentalFlag = "experimental"
+
 func newRootCommand(getenv func(string) string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "skep",
@@ -87,7 +91,7 @@ Flags may be written with one dash or with two: -strategy binpack is
 	// What follows a word that is no command is nobody's flag.
 	root.Flags().SetInterspersed(false)
 	addLogFlags(root, getenv)
-	root.PersistentFlags().Bool("experimental", false, "show skep as experimental in info and version")
+	root.PersistentFlags().Bool(experimentalFlag, false, "say in info and version that skep is experimental (manage)")
 	root.AddCommand(
 		newCreateCommand(),
 		newListCommand(),

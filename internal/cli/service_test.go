@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -153,7 +154,14 @@ func TestManage_asAServiceOfSystemd(t *testing.T) {
 	if got := get(t, "tcp", addr, "/_ping"); got != "OK" {
 		t.Errorf("%q", got)
 	}
-	if got := get(t, "unix", watch, "/metrics"); !strings.Contains(got, `skep_requests_total{method="GET",route="/_ping",code="200"} 1`) || !strings.Contains(got, `skep_engines{state="Pending"}`) {
+	got := get(t, "unix", watch, "/metrics")
+	requests := regexp.MustCompile(`(?m)^skep_requests_total\{.*\} 1$`).FindString(got)
+	for _, label := range []string{`method="GET"`, `route="/_ping"`, `code="200"`} {
+		if !strings.Contains(requests, label) {
+			t.Errorf("%s is not in %q", label, requests)
+		}
+	}
+	if !strings.Contains(got, "\n"+`skep_engines{state="Pending"} `) {
 		t.Errorf("metrics: %s", got)
 	}
 	if err := c.cmd.Process.Signal(syscall.SIGHUP); err != nil {

@@ -58,7 +58,7 @@ type question struct {
 	RequestURI              string            `json:"RequestUri,omitempty"`
 	RequestBody             []byte            `json:"RequestBody,omitempty"`
 	RequestHeaders          map[string]string `json:"RequestHeaders,omitempty"`
-	RequestPeerCertificates []string          `json:"RequestPeerCertificates,omitempty"`
+	RequestPeerCertificates [][]byte          `json:"RequestPeerCertificates,omitempty"` // PEM, which JSON carries in base64
 	ResponseStatusCode      int               `json:"ResponseStatusCode,omitempty"`
 	ResponseBody            []byte            `json:"ResponseBody,omitempty"`
 	ResponseHeaders         map[string]string `json:"ResponseHeaders,omitempty"`
@@ -105,7 +105,7 @@ func (a *Authorizer) read(w http.ResponseWriter, r *http.Request) (*http.Request
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		q.User, q.UserAuthNMethod = r.TLS.PeerCertificates[0].Subject.CommonName, "TLS"
 		for _, cert := range r.TLS.PeerCertificates {
-			q.RequestPeerCertificates = append(q.RequestPeerCertificates, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})))
+			q.RequestPeerCertificates = append(q.RequestPeerCertificates, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}))
 		}
 	}
 	path, err := cleanPath(r.URL.Path)

@@ -230,12 +230,22 @@ func (p *Plugin) call(ctx context.Context, method string, question []byte, answe
 		return fmt.Errorf("%s: read answer: %w", method, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answered %s", method, resp.Status)
+		return fmt.Errorf("%s answered %s%s", method, resp.Status, reason(body))
 	}
 	if err := json.Unmarshal(body, answer); err != nil {
 		return fmt.Errorf("%s: read answer: %w", method, err)
 	}
 	return nil
+}
+
+// reason is what a plugin says of its own failure, for the end of a sentence:
+// Docker's library for plugins puts it beside a status of 500.
+func reason(body []byte) string {
+	var said struct{ Err string }
+	if json.Unmarshal(body, &said) != nil || said.Err == "" {
+		return ""
+	}
+	return ": " + said.Err
 }
 
 // Close frees the plugin's idle connections.

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// certificates are read again when their files change, so that a renewed
-// certificate needs no restart.
+// certificates are read again when they are asked to, and when their files
+// change, so that a renewed certificate needs no restart.
 type certificates struct {
 	cert, key string
 	pair      atomic.Pointer[tls.Certificate]
@@ -29,9 +29,10 @@ func loadCertificates(cert, key string) (*certificates, error) {
 	return c, nil
 }
 
+// load reads the files.
 func (c *certificates) load() error {
 	change, err := latest(c.cert, c.key)
-	if err != nil || change.Equal(c.change) {
+	if err != nil {
 		return err
 	}
 	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
@@ -43,19 +44,35 @@ func (c *certificates) load() error {
 	return nil
 }
 
-// follow looks at the files until ctx is done. The old pair stays while the new
-// files cannot be read: they may be half written.
-func (c *certificates) follow(ctx context.Context, logger *slog.Logger) {
+// look reads the files if they have changed.
+func (c *certificates) look() error {
+	change, err := latest(c.cert, c.key)
+	if err != nil || change.Equal(c.change) {
+		return err
+	}
+	return c.load()
+}
+
+// follow reads the files at each asked, and looks at them now and then, until
+// ctx is done. The old pair stays while the new files cannot be read: they may
+// be half written.
+func (c *certificates) follow(ctx context.Context, asked <-chan os.Signal, logger *slog.Logger) {
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
 	for {
+		var err error
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := c.load(); err != nil {
-				logger.Warn("the certificate cannot be read again, the one before stays in use", "err", err)
+			err = c.look()
+		case <-asked:
+			if err = c.load(); err == nil {
+				logger.Info("new connections use the certificate that is there now")
 			}
+		}
+		if err != nil {
+			logger.Warn("the certificate cannot be read again, the one before stays in use", "err", err)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -39,6 +40,10 @@ type Config struct {
 	// Insecure allows plaintext on addresses other than loopback, where anyone
 	// on the way reads the tokens.
 	Insecure bool
+
+	// Reload asks to read certificate and key again; nil for never. The sender
+	// never closes it. They are read when they change, too.
+	Reload <-chan os.Signal
 
 	Limits Limits
 	Rate   float64 // requests a second from one client; 0 is DefaultRate
@@ -162,7 +167,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	var serving, upkeep sync.WaitGroup
 	upkeep.Go(func() { h.store.sweepLoop(ctx, h.cfg.Logger) })
 	if h.certs != nil {
-		upkeep.Go(func() { h.certs.follow(ctx, h.cfg.Logger) })
+		upkeep.Go(func() { h.certs.follow(ctx, h.cfg.Reload, h.cfg.Logger) })
 	}
 	errs := make(chan error, len(h.listeners)) // room for all: nobody waits
 	for _, l := range h.listeners {

@@ -3,19 +3,9 @@ package hub_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
 	"log/slog"
-	"math/big"
-	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -46,46 +36,6 @@ func run(t *testing.T, cfg hub.Config) (url string, stop func() error) {
 	}
 	t.Cleanup(func() { _ = stop() })
 	return h.URLs()[0], stop
-}
-
-// certificate writes a certificate for 127.0.0.1, which is its own CA.
-func certificate(t *testing.T, dir string) (cert, key string, pool *x509.CertPool) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "hub"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: keyDER}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pool = x509.NewCertPool()
-	pool.AddCert(mustParse(t, der))
-	return cert, key, pool
-}
-
-func mustParse(t *testing.T, der []byte) *x509.Certificate {
-	t.Helper()
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert
 }
 
 func post(t *testing.T, client *http.Client, url, body string) string {
@@ -119,21 +69,6 @@ func TestHub_keepsItsClustersOverARestart(t *testing.T) {
 	defer resp.Body.Close()
 	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != `["a:1"]` {
 		t.Errorf("after a restart: %s %v", body, err)
-	}
-	if err := stop(); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestHub_speaksTLS(t *testing.T) {
-	dir := t.TempDir()
-	cert, key, pool := certificate(t, dir)
-	url, stop := run(t, hub.Config{Listen: []string{"127.0.0.1:0"}, Data: filepath.Join(dir, "hub.db"), TLSCert: cert, TLSKey: key})
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}
-	post(t, &http.Client{Transport: transport, Timeout: 10 * time.Second}, url+"/v1/clusters", "")
-	_, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), &tls.Config{RootCAs: pool, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10})
-	if err == nil {
-		t.Error("TLS 1.1 is accepted")
 	}
 	if err := stop(); err != nil {
 		t.Error(err)
@@ -175,5 +110,58 @@ func TestNew_warnsOfPlaintextForAll(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), "without TLS") {
 		t.Errorf("logged %s", log.String())
+	}
+}
+
+func TestHub_limitsWhatOneClientMaySend(t *testing.T) {
+	url, stop := run(t, hub.Config{Listen: []string{"127.0.0.1:0"}, Data: filepath.Join(t.TempDir(), "hub.db"), Rate: 2, Limits: hub.Limits{Clusters: 1, PerCluster: 1, Addresses: 1}})
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	send := func(method, path, body string, header ...string) (*http.Response, string) {
+		t.Helper()
+		r, err := http.NewRequest(method, url+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i+1 < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		// The hub does not wait for all of what it refuses to read, so that the
+		// end of its sentence may be lost.
+		text, _ := io.ReadAll(resp.Body)
+		return resp, string(text)
+	}
+	_, token := send("POST", "/v1/clusters", "")
+	at := "/v1/clusters/" + token
+	for _, tc := range []struct {
+		name, method, path, body, cookie string
+		status                           int
+		want                             string
+	}{
+		{"a second token", "POST", "/v1/clusters", "", "", 507, "raise --max-clusters"},
+		{"a body that is too large", "POST", at, strings.Repeat("x", 2000), "", 413, "larger than 1024 bytes"},
+		{"headers that are too large", "GET", at, "", strings.Repeat("x", 64<<10), 431, ""},
+		{"an address", "POST", at, "a:1", "", 200, ""},
+		{"a second address", "POST", at, "b:1", "", 507, "the token has 1 addresses already"},
+	} {
+		if resp, text := send(tc.method, tc.path, tc.body, "Cookie", tc.cookie); resp.StatusCode != tc.status || !strings.Contains(text, tc.want) {
+			t.Errorf("%s: %s %q, want %d %q", tc.name, resp.Status, text, tc.status, tc.want)
+		}
+	}
+	var last *http.Response
+	for range 20 { // 9 are allowed at once
+		if last, _ = send("GET", at, ""); last.StatusCode != 200 {
+			break
+		}
+	}
+	if last.StatusCode != 429 || last.Header.Get("Retry-After") != "1" {
+		t.Errorf("a client in a hurry: %s, Retry-After %q", last.Status, last.Header.Get("Retry-After"))
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
 	}
 }

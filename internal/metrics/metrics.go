@@ -1,230 +1,161 @@
-// Package metrics counts what skep does, and shows it in the text form that
-// Prometheus reads, beside Go's profiles, on a listener of its own.
+// Package metrics counts what skep does, and shows it to Prometheus beside
+// Go's profiles, on a listener of its own.
 //
 // It knows none of the parts that it counts: they are told to it, or it asks a
-// Source at the moment in which somebody looks. It keeps no global state.
+// Source at the moment in which somebody looks. It keeps no global state: the
+// registry is the Metrics' own.
 package metrics
 
 import (
-	"context"
-	"maps"
-	"net"
 	"net/http"
-	"net/http/pprof"
-	"os"
 	"runtime"
-	"runtime/debug"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 )
-
-// Counts is what a cluster is at a moment.
-type Counts struct {
-	Engines            map[string]int // by state
-	Containers         map[string]int // by state
-	Reservations       int            // containers on their way to an engine
-	Moved, MovesFailed uint64         // containers of failed engines; tries that failed
-	EventListeners     int
-	EventsQueued       int // in the queue of the listener that lags most
-}
-
-// Source is asked for counts when somebody looks; it must answer at once.
-type Source interface{ Counts() Counts }
 
 // maxSeries bounds what is kept of requests. Routes, methods and statuses are
 // few; an engine that answers with ever new statuses gets no more than this.
 const maxSeries = 4096
 
-// buckets are upper bounds in seconds.
-var buckets = [...]float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
+// other stands for what is not told apart.
+const other = "other"
 
-type requestKey struct{ method, route, code string }
-
-type latencyKey struct{ method, route string }
-
-type histogram struct {
-	counts [len(buckets) + 1]uint64 // the last one is beyond all bounds
-	sum    float64
+// seriesKey is what requests are told apart by. Status is 0 for one that HTTP
+// does not know.
+type seriesKey struct {
+	method, route string
+	status        int
 }
 
-func (h *histogram) observe(seconds float64) {
-	i, _ := slices.BinarySearch(buckets[:], seconds)
-	h.counts[i]++
-	h.sum += seconds
+// series are the counters of requests that are alike.
+type series struct {
+	requests prometheus.Counter
+	seconds  prometheus.Observer
 }
 
 // Metrics counts. Its methods may be called from any goroutine.
 type Metrics struct {
-	version string
-	source  Source
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
 
-	mu         sync.Mutex // guards all below
-	requests   map[requestKey]uint64
-	latency    map[latencyKey]*histogram
-	placements map[string]uint64 // by outcome
-	reloads    map[string]uint64 // by outcome
+	placed, notPlaced        prometheus.Counter
+	reloaded, reloadFailures prometheus.Counter
+
+	mu    sync.RWMutex         // guards known
+	known map[seriesKey]series // to find counters without building their labels
+
+	overflow series // of all requests beyond maxSeries
 }
 
 // New counts for a program of this version. Source may be nil.
 func New(version string, source Source) *Metrics {
-	return &Metrics{
-		version: version, source: source,
-		requests: map[requestKey]uint64{}, latency: map[latencyKey]*histogram{},
-		placements: map[string]uint64{"placed": 0, "failed": 0},
-		reloads:    map[string]uint64{"done": 0, "failed": 0},
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "skep_requests_total", Help: "Requests answered, by route and status.",
+		}, []string{"method", "route", "code"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "skep_request_seconds", Help: "Time until the answer of a request began.",
+			Buckets: []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30},
+		}, []string{"method", "route"}),
+		known: map[seriesKey]series{},
 	}
+	placements := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "skep_placements_total", Help: "Containers that were to be created on an engine.",
+	}, []string{"outcome"})
+	m.placed, m.notPlaced = placements.WithLabelValues("placed"), placements.WithLabelValues("failed")
+	reloads := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "skep_tls_reloads_total", Help: "Readings of the certificates while serving.",
+	}, []string{"outcome"})
+	m.reloaded, m.reloadFailures = reloads.WithLabelValues("done"), reloads.WithLabelValues("failed")
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "skep_build_info", Help: "Which skep this is.",
+		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
+	})
+	build.Set(1)
+	m.registry.MustRegister(build, m.requests, m.seconds, placements, reloads,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if source != nil {
+		m.registry.MustRegister(newCounts(source))
+	}
+	return m
 }
 
 // Request counts a request: its method, the class of its route ("" for none),
-// the answer's status and the time until the answer began.
+// the answer's status and the time until the answer began. It allocates nothing
+// for a request like one before it.
 func (m *Metrics) Request(method, route string, status int, took time.Duration) {
-	if !slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"}, method) {
-		method = "other"
-	}
-	if route == "" {
-		route = "none"
-	}
-	code := "other"
-	if http.StatusText(status) != "" {
-		code = strconv.Itoa(status)
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	key := requestKey{method, route, code}
-	if _, known := m.requests[key]; !known && len(m.requests) >= maxSeries {
-		key = requestKey{"other", "other", "other"}
-	}
-	m.requests[key]++
-	lk := latencyKey{key.method, key.route}
-	if m.latency[lk] == nil {
-		m.latency[lk] = &histogram{}
-	}
-	m.latency[lk].observe(took.Seconds())
+	s := m.series(method, route, status)
+	s.requests.Inc()
+	s.seconds.Observe(took.Seconds())
 	if method == http.MethodPost && route == "/containers/create" {
-		m.placements[outcome(status == http.StatusCreated, "placed")]++
-	}
-}
-
-// Reloaded counts a reading of the certificates.
-func (m *Metrics) Reloaded(ok bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.reloads[outcome(ok, "done")]++
-}
-
-func outcome(ok bool, name string) string {
-	if ok {
-		return name
-	}
-	return "failed"
-}
-
-// text is everything, as Prometheus reads it.
-func (m *Metrics) text() []byte {
-	var t text
-	t.family("skep_build_info", "gauge", "Which skep this is.")
-	t.sample("skep_build_info", 1, "version", m.version, "go", runtime.Version())
-	m.writeRequests(&t)
-	if m.source != nil {
-		writeCounts(&t, m.source.Counts())
-	}
-	writeProcess(&t)
-	return t.b
-}
-
-func (m *Metrics) writeRequests(t *text) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	t.family("skep_requests_total", "counter", "Requests answered, by route and status.")
-	keys := slices.SortedFunc(maps.Keys(m.requests), func(a, b requestKey) int {
-		return strings.Compare(a.route+" "+a.method+" "+a.code, b.route+" "+b.method+" "+b.code)
-	})
-	for _, k := range keys {
-		t.sample("skep_requests_total", float64(m.requests[k]), "method", k.method, "route", k.route, "code", k.code)
-	}
-	t.family("skep_request_seconds", "histogram", "Time until the answer of a request began.")
-	timed := slices.SortedFunc(maps.Keys(m.latency), func(a, b latencyKey) int {
-		return strings.Compare(a.route+" "+a.method, b.route+" "+b.method)
-	})
-	for _, k := range timed {
-		t.histogram("skep_request_seconds", m.latency[k], "method", k.method, "route", k.route)
-	}
-	t.byLabel("skep_placements_total", "counter", "Containers that were to be created on an engine.", "outcome", m.placements)
-	t.byLabel("skep_tls_reloads_total", "counter", "Readings of the certificates while serving.", "outcome", m.reloads)
-}
-
-func writeCounts(t *text, c Counts) {
-	t.byLabel("skep_engines", "gauge", "Engines by their state.", "state", unsigned(c.Engines))
-	t.byLabel("skep_containers", "gauge", "Containers by their state.", "state", unsigned(c.Containers))
-	t.byLabel("skep_reschedules_total", "counter", "Containers moved from engines that failed, and tries that failed.", "outcome", map[string]uint64{"moved": c.Moved, "failed": c.MovesFailed})
-	t.value("skep_reservations", "gauge", "Containers on their way to an engine.", float64(c.Reservations))
-	t.value("skep_event_listeners", "gauge", "Readers of the event stream.", float64(c.EventListeners))
-	t.value("skep_events_queued", "gauge", "Events waiting for the reader that lags most.", float64(c.EventsQueued))
-}
-
-func unsigned(in map[string]int) map[string]uint64 {
-	out := make(map[string]uint64, len(in))
-	for name, n := range in {
-		out[name] = uint64(max(0, n))
-	}
-	return out
-}
-
-func writeProcess(t *text) {
-	t.value("go_goroutines", "gauge", "Goroutines.", float64(runtime.NumGoroutine()))
-	var mem runtime.MemStats
-	runtime.ReadMemStats(&mem)
-	t.value("go_memstats_heap_alloc_bytes", "gauge", "Bytes of live and unswept objects.", float64(mem.HeapAlloc))
-	t.value("go_memstats_sys_bytes", "gauge", "Bytes obtained from the system.", float64(mem.Sys))
-	var gc debug.GCStats
-	debug.ReadGCStats(&gc)
-	t.value("go_gc_cycles_total", "counter", "Collections of garbage.", float64(gc.NumGC))
-	if fds, err := os.ReadDir("/proc/self/fd"); err == nil {
-		t.value("process_open_fds", "gauge", "Open files and connections.", float64(len(fds)))
-	}
-	if statm, err := os.ReadFile("/proc/self/statm"); err == nil {
-		if fields := strings.Fields(string(statm)); len(fields) > 1 {
-			pages, _ := strconv.ParseFloat(fields[1], 64)
-			t.value("process_resident_memory_bytes", "gauge", "Resident memory.", pages*float64(os.Getpagesize()))
+		if status == http.StatusCreated {
+			m.placed.Inc()
+		} else {
+			m.notPlaced.Inc()
 		}
 	}
 }
 
-// Handler serves /metrics and /debug/pprof/.
-func (m *Metrics) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		_, _ = w.Write(m.text()) // the reader has gone; there is nobody to tell
-	})
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return mux
+// series finds the counters of a request, or makes them.
+func (m *Metrics) series(method, route string, status int) series {
+	key := keyOf(method, route, status)
+	m.mu.RLock()
+	s, ok := m.known[key]
+	m.mu.RUnlock()
+	if ok {
+		return s
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s, ok := m.known[key]; ok {
+		return s
+	}
+	if len(m.known) >= maxSeries {
+		if m.overflow.requests == nil {
+			m.overflow = m.make(other, other, other)
+		}
+		return m.overflow
+	}
+	code := other
+	if key.status != 0 {
+		code = strconv.Itoa(key.status)
+	}
+	s = m.make(key.method, key.route, code)
+	m.known[key] = s
+	return s
 }
 
-const (
-	headerTimeout = 10 * time.Second
-	// answerTimeout allows for a profile of some minutes.
-	answerTimeout = 10 * time.Minute
-	maxHeader     = 64 << 10
-)
+func (m *Metrics) make(method, route, code string) series {
+	return series{m.requests.WithLabelValues(method, route, code), m.seconds.WithLabelValues(method, route)}
+}
 
-// Serve answers on l until ctx is done, and closes it. Requests under way are
-// cut off: nobody waits for a profile of a program that ends.
-func (m *Metrics) Serve(ctx context.Context, l net.Listener) error {
-	server := &http.Server{Handler: m.Handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, WriteTimeout: answerTimeout, MaxHeaderBytes: maxHeader,
-		BaseContext: func(net.Listener) context.Context { return ctx }}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
-	defer stop()
-	err := server.Serve(l)
-	if ctx.Err() != nil {
-		return nil
+// keyOf takes together what people may make up.
+func keyOf(method, route string, status int) seriesKey {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions:
+	default:
+		method = other
 	}
-	return err
+	if route == "" {
+		route = "none"
+	}
+	if http.StatusText(status) == "" {
+		status = 0
+	}
+	return seriesKey{method, route, status}
+}
+
+// Reloaded counts a reading of the certificates.
+func (m *Metrics) Reloaded(ok bool) {
+	if ok {
+		m.reloaded.Inc()
+	} else {
+		m.reloadFailures.Inc()
+	}
 }
