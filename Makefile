@@ -2,9 +2,9 @@
 GO      ?= go
 FUZZTIME ?= 10s
 # go test runs packages in parallel; on small machines engines need the rest.
-UNIT    = ./cmd/... ./internal/...
+UNIT    = ./cmd/... ./demo/... ./internal/...
 
-.PHONY: build setup setup-tests demo demo-down check test test-unit test-integration bench fuzz clean
+.PHONY: FORCE build setup setup-tests demo demo-down check test test-unit test-integration bench fuzz clean
 
 build:
 	$(GO) build -o bin/skep ./cmd/skep
@@ -17,11 +17,16 @@ setup:
 setup-tests:
 	scripts/setup.sh tests
 
-demo: setup build
-	demo/demo.sh up
+# Real engines where they can run, else simulated ones; the demo says which and
+# why. DEMO=real or DEMO=simulated decides it.
+demo: build bin/engines
+	demo/demo.sh up $(DEMO)
 
-demo-down:
+demo-down: build bin/engines
 	demo/demo.sh down
+
+bin/engines: FORCE
+	$(GO) build -o $@ ./demo/engines
 
 check:
 	@unformatted="$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go'))"; \
@@ -40,7 +45,7 @@ test-unit: setup-tests
 	$(GO) test -timeout 5m $(UNIT)
 
 test-integration: setup-tests
-	$(GO) test -count=1 -p 1 -timeout 20m ./test/...
+	$(GO) test -count=1 -p 2 -timeout 20m ./test/...
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem $(UNIT)

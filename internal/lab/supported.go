@@ -3,9 +3,14 @@
 package lab
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -20,7 +25,25 @@ func Supported() error {
 	if _, err := findDockerd(""); err != nil {
 		return err
 	}
+	if err := cgroupSupport(); err != nil {
+		return err
+	}
 	return kernelSupport()
+}
+
+// cgroupSupport asks for the controller without which dockerd starts nothing:
+// on cgroup v2 it is always there.
+func cgroupSupport() error {
+	mounts, err := readMounts()
+	if err != nil {
+		return err
+	}
+	for _, m := range mounts {
+		if m.fstype == "cgroup2" || m.fstype == "cgroup" && slices.Contains(strings.Split(filepath.Base(m.point), ","), "devices") {
+			return nil
+		}
+	}
+	return errors.New("no cgroups are mounted here, and engines put containers into them; in a container, run it with --privileged")
 }
 
 func requireRoot() error {
@@ -46,6 +69,26 @@ func kernelSupport() error {
 			return noKernelSupport(err)
 		}
 		attrs.Name = "n1"
-		return noKernelSupport(netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: nicName}))
+		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: nicName}); err != nil {
+			return noKernelSupport(err)
+		}
+		return natSupport()
 	})
+}
+
+// natSupport lists the table in which dockerd writes its first rule, in the
+// network namespace of this thread.
+func natSupport() error {
+	for _, path := range []string{"iptables", "/usr/sbin/iptables", "/sbin/iptables", "/usr/local/sbin/iptables"} {
+		path, err := exec.LookPath(path)
+		if err != nil {
+			continue
+		}
+		out, err := exec.Command(path, "--wait", "--table", "nat", "--list-rules").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("the kernel lacks the firewall that engines need: %s: %w: %s", path, err, bytes.TrimSpace(out))
+		}
+		return nil
+	}
+	return errors.New("engines need iptables, which is not installed; on Debian and Ubuntu: apt-get install iptables")
 }

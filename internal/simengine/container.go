@@ -29,6 +29,8 @@ type container struct {
 	args         []string
 	tty          bool
 	autoRemove   bool
+	restarts     bool // when its engine starts
+	ports        []port
 
 	state                      state
 	exitCode                   int
@@ -37,6 +39,9 @@ type container struct {
 	// room for one.
 	waiters map[chan int]waitCondition
 }
+
+// alive says whether the container has its imagined process.
+func (c *container) alive() bool { return c.state == running || c.state == paused }
 
 // What the containers of the beginning share.
 var (
@@ -107,86 +112,15 @@ func (e *Engine) routeContainer(w http.ResponseWriter, r *http.Request, rest str
 		e.logs(w, r, ref)
 	case r.Method == http.MethodPost && verb == "wait":
 		e.wait(w, r, ref)
+	case r.Method == http.MethodPost && verb == "attach":
+		e.attach(w, r, ref)
 	case r.Method == http.MethodDelete && verb == "":
 		e.removeContainer(w, r, ref)
-	case r.Method == http.MethodPost:
+	case r.Method == http.MethodPost && verb != "":
 		e.changeContainer(w, r, ref, verb)
 	default:
-		notSimulated(w, r)
+		e.notSimulated(w, r)
 	}
-}
-
-// createRequest is as much of a create's body as the simulator reads.
-type createRequest struct {
-	Image      string
-	Entrypoint []string
-	Cmd        []string
-	Tty        bool
-	Labels     map[string]string
-	HostConfig json.RawMessage
-}
-
-func (e *Engine) createContainer(w http.ResponseWriter, r *http.Request) {
-	var whole map[string]json.RawMessage
-	if !readBody(w, r, &whole) {
-		return
-	}
-	c, ref, err := newContainer(whole)
-	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
-		return
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if c.image = e.findImage(ref); c.image == nil {
-		fail(w, http.StatusNotFound, "No such image: "+ref)
-		return
-	}
-	c.id = e.newID()
-	c.name = strings.TrimPrefix(r.URL.Query().Get("name"), "/")
-	if c.name == "" {
-		c.name = "sim_" + c.id[:12]
-	}
-	if other := e.names[c.name]; other != nil {
-		fail(w, http.StatusConflict, fmt.Sprintf("Conflict. The container name %q is already in use by container %q. You have to remove (or rename) that container to be able to reuse that name.", "/"+c.name, other.id))
-		return
-	}
-	e.addContainer(c)
-	e.tell(c, "create", nil)
-	answerRaw(w, http.StatusCreated, []byte(`{"Id":"`+c.id+`","Warnings":[]}`+"\n"))
-}
-
-// newContainer reads the body of a create. What it does not know stays in the
-// config, as a real engine keeps it.
-func newContainer(whole map[string]json.RawMessage) (c *container, image string, err error) {
-	host := whole["HostConfig"]
-	delete(whole, "HostConfig")
-	delete(whole, "NetworkingConfig")
-	config, err := json.Marshal(whole)
-	if err != nil {
-		return nil, "", err
-	}
-	var req createRequest
-	if err := json.Unmarshal(config, &req); err != nil {
-		return nil, "", fmt.Errorf("container config: %w", err)
-	}
-	if req.Image == "" {
-		return nil, "", fmt.Errorf("no image given; name one, as in busybox")
-	}
-	var hc struct{ AutoRemove bool }
-	if len(host) == 0 || string(host) == "null" {
-		host = json.RawMessage("{}")
-	} else if err := json.Unmarshal(host, &hc); err != nil {
-		return nil, "", fmt.Errorf("HostConfig: %w", err)
-	}
-	command := append(req.Entrypoint, req.Cmd...)
-	if len(command) == 0 {
-		command = []string{"sh"}
-	}
-	return &container{
-		config: config, host: host, labels: req.Labels, tty: req.Tty, autoRemove: hc.AutoRemove,
-		path: command[0], args: command[1:], state: created, created: time.Now().UTC(),
-	}, req.Image, nil
 }
 
 // changeContainer carries out the verbs that move a container from state to
@@ -199,7 +133,7 @@ func (e *Engine) changeContainer(w http.ResponseWriter, r *http.Request, ref, ve
 		failWith(w, err)
 		return
 	}
-	alive := c.state == running || c.state == paused
+	alive := c.alive()
 	conflict := func(what string) { fail(w, http.StatusConflict, "Container "+c.id+" is "+what) }
 	switch verb {
 	case "start":
@@ -207,7 +141,10 @@ func (e *Engine) changeContainer(w http.ResponseWriter, r *http.Request, ref, ve
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
-		e.start(c)
+		if err := e.start(c); err != nil {
+			failWith(w, err)
+			return
+		}
 	case "stop":
 		if !alive {
 			w.WriteHeader(http.StatusNotModified)
@@ -228,10 +165,16 @@ func (e *Engine) changeContainer(w http.ResponseWriter, r *http.Request, ref, ve
 		}
 	case "restart":
 		if alive {
+			removed := c.autoRemove
+			c.autoRemove = false // a restart is no end
 			e.signal(c, "15")
 			e.stopped(c, 137)
+			c.autoRemove = removed
 		}
-		e.start(c)
+		if err := e.start(c); err != nil {
+			failWith(w, err)
+			return
+		}
 		e.tell(c, "restart", nil)
 	case "pause":
 		if c.state != running {
@@ -253,7 +196,7 @@ func (e *Engine) changeContainer(w http.ResponseWriter, r *http.Request, ref, ve
 			return
 		}
 	default:
-		notSimulated(w, r)
+		e.notSimulated(w, r)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -283,15 +226,20 @@ func (e *Engine) signal(c *container, number string) {
 
 // start makes the container run; mu is held. The commands true and false end at
 // once: there must be a way to see a container end by itself.
-func (e *Engine) start(c *container) {
+func (e *Engine) start(c *container) error {
+	if err := e.openPorts(c); err != nil {
+		return err
+	}
 	c.state, c.started, c.exitCode = running, time.Now().UTC(), 0
 	e.tell(c, "start", nil)
+	c.wake(untilStarted)
 	switch c.path {
 	case "true", "/bin/true":
 		e.stopped(c, 0)
 	case "false", "/bin/false":
 		e.stopped(c, 1)
 	}
+	return nil
 }
 
 // stopped ends the container's imagined process; mu is held.
@@ -308,6 +256,8 @@ func (e *Engine) rename(c *container, name string) error {
 	switch other := e.names[name]; {
 	case name == "":
 		return &failure{http.StatusBadRequest, "Neither old nor new names may be empty"}
+	case !containerName.MatchString(name):
+		return badName(name)
 	case other != nil && other != c:
 		return &failure{http.StatusConflict, fmt.Sprintf("Conflict. The container name %q is already in use by container %q.", "/"+name, other.id)}
 	}
@@ -328,7 +278,7 @@ func (e *Engine) removeContainer(w http.ResponseWriter, r *http.Request, ref str
 		failWith(w, err)
 		return
 	}
-	if c.state == running || c.state == paused {
+	if c.alive() {
 		if !force {
 			fail(w, http.StatusConflict, fmt.Sprintf("cannot remove container %q: container is %s: stop the container before removing or force remove", "/"+c.name, c.state))
 			return

@@ -5,8 +5,10 @@
 //
 // It owns the simulated engines, their listeners and their connections. It
 // keeps what its clients can see consistent (a container that was started shows
-// up as running, an event tells, wait returns when it stops) and takes the rest
-// lightly: no process is run, no image has layers, no packet flows. What it does
-// not simulate is answered with status 501 and a sentence that says so. It never
-// touches a real engine, and nothing of it survives the process.
+// up as running, an event tells, wait returns when it stops, a published port is
+// taken, an engine that loses its power and starts again has what it had) and
+// takes the rest lightly: no process is run, no image has layers, no packet
+// flows. What it does not simulate is answered with status 501 and a sentence
+// that says so. It never touches a real engine, and nothing of it survives the
+// process.
 package simengine

@@ -54,6 +54,7 @@ type Engine struct {
 	networks   []*network
 	volumes    []*volume
 	events     eventHub
+	attached   int // streams of attach
 }
 
 var _ http.Handler = (*Engine)(nil)
@@ -183,12 +184,14 @@ func (e *Engine) route(w http.ResponseWriter, r *http.Request, path string) {
 	case kind == "volumes":
 		e.routeVolume(w, r, rest)
 	default:
-		notSimulated(w, r)
+		e.notSimulated(w, r)
 	}
 }
 
-func notSimulated(w http.ResponseWriter, r *http.Request) {
-	fail(w, http.StatusNotImplemented, fmt.Sprintf("%s %s: this engine is simulated and cannot do that; use a real one", r.Method, r.URL.Path))
+// notSimulated says what the simulator is, to one who may have met it unawares.
+func (e *Engine) notSimulated(w http.ResponseWriter, r *http.Request) {
+	fail(w, http.StatusNotImplemented, fmt.Sprintf(
+		"%s %s: engine %s is simulated, runs no programs and cannot do that; use a real Docker Engine", r.Method, r.URL.Path, e.cfg.Name))
 }
 
 // pause waits for d; false when ctx ended first.

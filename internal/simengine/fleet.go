@@ -22,16 +22,20 @@ type FleetConfig struct {
 	// Port of the addresses; 0 lets the kernel pick each.
 	Port    int
 	Latency time.Duration // of each answer
+	// Labels, when given, says which labels the engine with this number has, as
+	// "key=value".
+	Labels func(engine int) []string
 }
 
 // maxFleet is how many addresses 127.66.0.0/16 has, by far more than one
 // process has file descriptors for.
 const maxFleet = 60_000
 
-// Fleet is many engines, each with its listener.
+// Fleet is many engines, each with its listener. One of them can lose its power
+// (Crash) and get it back (Start) while Run serves them.
 type Fleet struct {
-	Engines   []*Engine
-	listeners []net.Listener
+	Engines []*Engine
+	places  []*place
 }
 
 // Listen makes the engines and opens their listeners, all or none. Run serves
@@ -51,28 +55,32 @@ func Listen(cfg FleetConfig) (*Fleet, error) {
 			f.close()
 			return nil, fmt.Errorf("simulated engine %d of %d: %w", i+1, cfg.Engines, err)
 		}
-		f.listeners = append(f.listeners, l)
 		containers := cfg.Containers / cfg.Engines
 		if i < cfg.Containers%cfg.Engines {
 			containers++
 		}
-		f.Engines = append(f.Engines, New(Config{Name: "sim-" + strconv.Itoa(i), Containers: containers, Latency: cfg.Latency}))
+		engine := Config{Name: "sim-" + strconv.Itoa(i), Containers: containers, Latency: cfg.Latency}
+		if cfg.Labels != nil {
+			engine.Labels = cfg.Labels(i)
+		}
+		f.Engines = append(f.Engines, New(engine))
+		f.places = append(f.places, newPlace(f.Engines[i], l))
 	}
 	return f, nil
 }
 
 func (f *Fleet) close() {
-	for _, l := range f.listeners {
-		l.Close()
+	for _, p := range f.places {
+		p.first.listener.Close()
 	}
 }
 
 // Addresses gives where the engines listen, as skep's discovery takes it.
 func (f *Fleet) Addresses() []string {
-	out := make([]string, len(f.listeners))
-	for i, l := range f.listeners {
-		out[i] = l.Addr().String()
-		if l.Addr().Network() == "unix" {
+	out := make([]string, len(f.places))
+	for i, p := range f.places {
+		out[i] = p.address
+		if p.network == "unix" {
 			out[i] = "unix://" + out[i]
 		}
 	}
@@ -84,8 +92,8 @@ func (f *Fleet) Addresses() []string {
 func (f *Fleet) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for i, l := range f.listeners {
-		wg.Go(func() { Serve(ctx, f.Engines[i], l) })
+	for _, p := range f.places {
+		wg.Go(func() { p.run(ctx) })
 	}
 }
 
@@ -95,7 +103,14 @@ func Serve(ctx context.Context, e *Engine, l net.Listener) {
 	var conns sync.WaitGroup
 	defer conns.Wait()
 	server := &http.Server{
-		Handler: e,
+		// A request that has taken its connection over is waited for as well. Its
+		// connection is still counted when it begins, so this never adds to zero.
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conns.Add(1)
+			defer conns.Done()
+			e.ServeHTTP(w, r)
+		}),
+		BaseContext: func(net.Listener) context.Context { return ctx },
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			switch state {
 			case http.StateNew: // told before Serve takes the next one, and so before the wait

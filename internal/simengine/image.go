@@ -3,12 +3,15 @@ package simengine
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/distribution/reference"
 )
 
 // image is an image of an engine; its engine's mu guards it.
@@ -92,6 +95,10 @@ func (e *Engine) routeImage(w http.ResponseWriter, r *http.Request, rest string)
 			if t := r.URL.Query().Get("tag"); t != "" {
 				name += ":" + t
 			}
+			if _, err := reference.ParseNormalizedNamed(name); err != nil {
+				fail(w, http.StatusBadRequest, fmt.Sprintf("invalid reference format: %q", name))
+				return
+			}
 			if name = withTag(name); !slices.Contains(i.tags, name) {
 				i.tags = append(i.tags, name)
 			}
@@ -101,7 +108,7 @@ func (e *Engine) routeImage(w http.ResponseWriter, r *http.Request, rest string)
 	case r.Method == http.MethodDelete:
 		e.withImage(w, rest, func(i *image) { e.deleteImage(w, i, rest) })
 	default:
-		notSimulated(w, r)
+		e.notSimulated(w, r)
 	}
 }
 
@@ -135,7 +142,7 @@ func (e *Engine) listImages(w http.ResponseWriter, query url.Values) {
 func (e *Engine) pull(w http.ResponseWriter, query url.Values) {
 	ref := query.Get("fromImage")
 	if ref == "" {
-		fail(w, http.StatusNotImplemented, "this engine is simulated and imports nothing; use a real one")
+		fail(w, http.StatusNotImplemented, "engine "+e.cfg.Name+" is simulated and imports no images; use a real Docker Engine")
 		return
 	}
 	if tag := query.Get("tag"); tag != "" {
@@ -145,10 +152,16 @@ func (e *Engine) pull(w http.ResponseWriter, query url.Values) {
 		}
 		ref += separator + tag
 	}
+	if _, err := reference.ParseNormalizedNamed(ref); err != nil {
+		fail(w, http.StatusBadRequest, fmt.Sprintf("invalid reference format: %q", ref))
+		return
+	}
 	i := e.addImage(ref)
 	e.emit("image", "pull", withTag(ref), map[string]string{"name": withTag(ref)})
 	w.Header().Set("Content-Type", "application/json")
-	fmt.Fprintf(w, "{\"status\":\"Pulling from simulated registry\"}\r\n{\"status\":\"Digest: %s\"}\r\n{\"status\":%q}\r\n", i.id, "Status: Downloaded newer image for "+withTag(ref))
+	for _, line := range []string{"Pulling from simulated registry", "Digest: " + i.id, "Status: Downloaded newer image for " + withTag(ref)} {
+		_ = json.NewEncoder(w).Encode(map[string]string{"status": line}) // a client that has gone needs no answer
+	}
 }
 
 func (e *Engine) deleteImage(w http.ResponseWriter, i *image, ref string) {

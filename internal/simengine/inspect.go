@@ -44,11 +44,11 @@ func (c *container) appendInspect(b []byte, e *Engine) []byte {
 	}
 	b = append(b, `],"State":{"Status":"`...)
 	b = append(append(b, c.state...), '"')
-	flag("Running", c.state == running || c.state == paused)
+	flag("Running", c.alive())
 	flag("Paused", c.state == paused)
 	b = append(b, `,"Restarting":false,"OOMKilled":false,"Dead":false,"Pid":`...)
 	pid := int64(0)
-	if c.state == running || c.state == paused {
+	if c.alive() {
 		pid = 4242
 	}
 	b = strconv.AppendInt(b, pid, 10)
@@ -65,7 +65,9 @@ func (c *container) appendInspect(b []byte, e *Engine) []byte {
 	b = append(b, c.host...)
 	b = append(b, `,"GraphDriver":{"Name":"overlay2","Data":null},"Mounts":[],"Config":`...)
 	b = append(b, c.config...)
-	b = append(b, `,"NetworkSettings":{"Bridge":"","SandboxID":"","Ports":{},"Networks":{"bridge":`...)
+	b = append(b, `,"NetworkSettings":{"SandboxID":"","Ports":{`...)
+	b = c.appendPortMap(b)
+	b = append(b, `},"Networks":{"bridge":`...)
 	b = c.appendEndpoint(b, e)
 	return append(b, `}}}`...)
 }

@@ -103,7 +103,7 @@ func (e *Engine) listContainers(w http.ResponseWriter, r *http.Request) {
 		}
 	} else {
 		for i := len(e.ordered) - 1; i >= 0 && (limit <= 0 || shown < limit); i-- {
-			if c := e.ordered[i]; c != nil && (all || c.state == running || c.state == paused) && c.fits(f) {
+			if c := e.ordered[i]; c != nil && (all || c.alive()) && c.fits(f) {
 				add(c)
 			}
 		}
@@ -144,7 +144,9 @@ func (c *container) appendEntry(b []byte, e *Engine, now time.Time) []byte {
 	b = appendText(b, strings.Join(append([]string{c.path}, c.args...), " "))
 	b = append(b, `,"Created":`...)
 	b = strconv.AppendInt(b, c.created.Unix(), 10)
-	b = append(b, `,"Ports":[],"Labels":`...)
+	b = append(b, `,"Ports":[`...)
+	b = c.appendPorts(b)
+	b = append(b, `],"Labels":`...)
 	b = appendMap(b, c.labels)
 	b = append(b, `,"State":"`...)
 	b = append(b, c.state...)
@@ -162,7 +164,7 @@ func (c *container) appendEndpoint(b []byte, e *Engine) []byte {
 		b = append(b, e.networks[0].ID...)
 	}
 	b = append(b, `","EndpointID":"`...)
-	if c.state == running || c.state == paused {
+	if c.alive() {
 		b = append(b, c.id...)
 		return append(b, `","Gateway":"172.17.0.1","IPAddress":"172.17.0.2","IPPrefixLen":16,"MacAddress":"02:42:ac:11:00:02","DriverOpts":null}`...)
 	}

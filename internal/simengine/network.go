@@ -24,8 +24,15 @@ func (n *network) entry() map[string]any {
 		"Id": n.ID, "Name": n.Name, "Driver": n.Driver, "Scope": n.Scope, "Created": n.Created.Format(time.RFC3339Nano),
 		"EnableIPv6": false, "Internal": n.Internal, "Attachable": false, "Ingress": false,
 		"IPAM":    map[string]any{"Driver": "default", "Options": nil, "Config": []any{}},
-		"Options": map[string]string{}, "Labels": labels, "Containers": map[string]any{},
+		"Options": map[string]string{}, "Labels": labels,
 	}
+}
+
+// details is what inspect shows beyond the list: no container is ever in it.
+func (n *network) details() map[string]any {
+	entry := n.entry()
+	entry["Containers"] = map[string]any{}
+	return entry
 }
 
 func (e *Engine) routeNetwork(w http.ResponseWriter, r *http.Request, rest string) {
@@ -51,7 +58,7 @@ func (e *Engine) routeNetwork(w http.ResponseWriter, r *http.Request, rest strin
 	case r.Method == http.MethodPost && rest == "create":
 		e.createNetwork(w, r)
 	case r.Method == http.MethodGet:
-		e.withNetwork(w, rest, func(n *network) { answer(w, http.StatusOK, n.entry()) })
+		e.withNetwork(w, rest, func(n *network) { answer(w, http.StatusOK, n.details()) })
 	case r.Method == http.MethodDelete:
 		e.withNetwork(w, rest, func(n *network) {
 			if slices.Index(e.networks, n) < 3 {
@@ -63,7 +70,7 @@ func (e *Engine) routeNetwork(w http.ResponseWriter, r *http.Request, rest strin
 			w.WriteHeader(http.StatusNoContent)
 		})
 	default:
-		notSimulated(w, r)
+		e.notSimulated(w, r)
 	}
 }
 
@@ -78,7 +85,7 @@ func (e *Engine) withNetwork(w http.ResponseWriter, ref string, do func(*network
 }
 
 func (e *Engine) createNetwork(w http.ResponseWriter, r *http.Request) {
-	n := &network{Driver: "bridge", Scope: "local", Created: time.Now().UTC()}
+	n := &network{Driver: "bridge"}
 	if !readBody(w, r, n) {
 		return
 	}
@@ -92,7 +99,7 @@ func (e *Engine) createNetwork(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	n.ID, n.Scope = e.newID(), "local"
+	n.ID, n.Scope, n.Created = e.newID(), "local", time.Now().UTC()
 	e.networks = append(e.networks, n)
 	e.emit("network", "create", n.ID, map[string]string{"name": n.Name, "type": n.Driver})
 	answer(w, http.StatusCreated, map[string]string{"Id": n.ID, "Warning": ""})

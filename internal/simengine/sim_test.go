@@ -176,13 +176,13 @@ func TestCreate_isRefusedAsOnARealEngine(t *testing.T) {
 	if err := create("sim-0-c0", "busybox"); !errdefs.IsConflict(err) || !strings.Contains(err.Error(), "is already in use by container") {
 		t.Error(err)
 	}
-	if err := create("x", "nginx"); !errdefs.IsNotFound(err) || !strings.Contains(err.Error(), "No such image: nginx") {
+	if err := create("web", "nginx"); !errdefs.IsNotFound(err) || !strings.Contains(err.Error(), "No such image: nginx") {
 		t.Error(err)
 	}
 	pull, err := c.ImagePull(ctx, "nginx:1", client.ImagePullOptions{})
 	must(t, err)
 	must(t, pull.Wait(ctx))
-	must(t, create("x", "nginx:1"))
+	must(t, create("web", "nginx:1"))
 }
 
 func TestList_showsWhatFits(t *testing.T) {
@@ -276,7 +276,7 @@ func TestUnknown_isRefusedWithASentence(t *testing.T) {
 	base := "http://" + fleet.Addresses()[0]
 	httpClient := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for path, want := range map[string]string{
-		"/v1.40/swarm":               "501 this engine is simulated",
+		"/v1.40/swarm":               "501 GET /v1.40/swarm: engine sim-0 is simulated, runs no programs",
 		"/v1.99/info":                "400 client version 1.99 is too new",
 		"/v1.x/info":                 "400 \\\"1.x\\\" is no API version",
 		"/events?since=":             "200 ",

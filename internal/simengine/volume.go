@@ -51,7 +51,7 @@ func (e *Engine) routeVolume(w http.ResponseWriter, r *http.Request, rest string
 			w.WriteHeader(http.StatusNoContent)
 		})
 	default:
-		notSimulated(w, r)
+		e.notSimulated(w, r)
 	}
 }
 
