@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/skep/skep/internal/apiversion"
@@ -19,6 +20,8 @@ type Options struct {
 	// Server is the value of the Server header.
 	Server string
 	CORS   bool
+	// Experimental is what clients are told by the header Docker-Experimental.
+	Experimental bool
 	// Authorizer is asked about each request and answer; nil for none.
 	Authorizer *Authorizer
 	// Observe is told of each request when its answer has begun; nil for none.
@@ -120,7 +123,7 @@ func (o Options) headers(next http.Handler) http.Handler {
 		h.Set("Server", o.Server)
 		h.Set("Api-Version", o.APIVersion().String())
 		h.Set("Ostype", "linux")
-		h.Set("Docker-Experimental", "false")
+		h.Set("Docker-Experimental", strconv.FormatBool(o.Experimental))
 		next.ServeHTTP(w, r)
 	})
 }
