@@ -23,6 +23,7 @@
 //
 // The language of constraints and affinities and the rules of the filters come
 // from standalone Docker Swarm (specs/classic-swarm.md, section 7); the package
-// deliberately parts with it where section 17 lists a fault. docs/placement.md
+// deliberately parts with it where that has a fault, which
+// docs/migrating-from-swarm.md lists. docs/placement.md
 // tells users the same story.
 package placement

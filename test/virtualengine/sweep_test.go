@@ -71,7 +71,15 @@ func sweepEngine(ctx context.Context, m lab.Machine) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(append(errs, sweepNetworks(ctx, c), sweepVolumes(ctx, c), sweepImages(ctx, c))...)
+	return errors.Join(append(errs, leaveSwarm(ctx, c), sweepNetworks(ctx, c), sweepVolumes(ctx, c), sweepImages(ctx, c))...)
+}
+
+func leaveSwarm(ctx context.Context, c *client.Client) error {
+	_, err := c.SwarmLeave(ctx, client.SwarmLeaveOptions{Force: true})
+	if errdefs.IsUnavailable(err) { // it is in none
+		return nil
+	}
+	return err
 }
 
 func sweepNetworks(ctx context.Context, c *client.Client) error {
