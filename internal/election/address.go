@@ -22,6 +22,9 @@ func CheckAddress(address string) error {
 	if err != nil {
 		return fmt.Errorf("%q is no address of a manager: write HOST:PORT", address)
 	}
+	if strings.HasPrefix(address, "[") && !strings.Contains(host, ":") {
+		return fmt.Errorf("%q is no address of a manager: brackets are for IPv6 addresses", address)
+	}
 	if err := checkHost(host); err != nil {
 		return fmt.Errorf("%q is no address of a manager: %w", address, err)
 	}

@@ -26,7 +26,7 @@ func TestCheckAddress(t *testing.T) {
 
 // What is taken must mean the same host to whoever builds a URL from it.
 func FuzzCheckAddress(f *testing.F) {
-	for _, seed := range []string{"192.0.2.1:3376", "[::1]:80", "host:1@other:2", "host:1/..", "%00:1"} {
+	for _, seed := range []string{"192.0.2.1:3376", "[::1]:80", "host:1@other:2", "host:1/..", "%00:1", "[0]:1"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, address string) {
