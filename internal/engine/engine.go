@@ -219,7 +219,9 @@ func (e *Engine) connectAndServe(ctx context.Context) error {
 		return fmt.Errorf("first inventory: %w", err)
 	}
 	e.becomeHealthy()
-	wg.Go(func() { e.refresher(ctx, changedID) })
+	for s := range shares {
+		wg.Go(func() { e.refresher(ctx, s, changedID) })
+	}
 	return e.probeUntil(ctx, changedID)
 }
 

@@ -120,30 +120,9 @@ func (t *containerTable) put(seq uint64, fresh []*Container, gone []string) {
 }
 
 // replace applies what a question about all containers found: those listed
-// exist, of which fresh were read anew; all others are gone.
-func (t *containerTable) replace(seq uint64, listed map[string]bool, fresh []*Container) {
-	t.replaceSummed(seq, 0, listed, fresh)
-}
-
-// confirm says whether the answer to question seq about all containers, which
-// has this sum, shows what the table holds. Then it need not even be decoded.
-func (t *containerTable) confirm(seq, sum uint64) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if sum == 0 || sum != t.sum || seq < t.full {
-		return false
-	}
-	t.fullReadLocked(seq)
-	return true
-}
-
-func (t *containerTable) fullReadLocked(seq uint64) {
-	t.full = max(t.full, seq)
-	maps.DeleteFunc(t.gone, func(_ string, at uint64) bool { return at <= t.full })
-}
-
-// replaceSummed is replace for an answer whose bytes have this sum.
-func (t *containerTable) replaceSummed(seq, sum uint64, listed map[string]bool, fresh []*Container) {
+// exist, of which fresh were read anew; all others are gone. sum is that of the
+// answer's bytes, 0 when it is not known.
+func (t *containerTable) replace(seq, sum uint64, listed map[string]bool, fresh []*Container) {
 	t.order.Lock()
 	defer t.order.Unlock()
 	t.mu.Lock()
@@ -161,6 +140,23 @@ func (t *containerTable) replaceSummed(seq, sum uint64, listed map[string]bool, 
 	}
 	t.mu.Unlock()
 	t.tell(put, left)
+}
+
+// confirm says whether the answer to question seq about all containers, which
+// has this sum, shows what the table holds. Then it need not even be decoded.
+func (t *containerTable) confirm(seq, sum uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if sum == 0 || sum != t.sum || seq < t.full {
+		return false
+	}
+	t.fullReadLocked(seq)
+	return true
+}
+
+func (t *containerTable) fullReadLocked(seq uint64) {
+	t.full = max(t.full, seq)
+	maps.DeleteFunc(t.gone, func(_ string, at uint64) bool { return at <= t.full })
 }
 
 // shows says whether the table now holds what the answer to question seq lists,

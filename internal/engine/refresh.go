@@ -205,7 +205,7 @@ func (e *Engine) readAllContainers(ctx context.Context, seq uint64) error {
 		}
 		fresh, err := e.inspectAll(ctx, seq, changed)
 		if err == nil {
-			e.containers.replaceSummed(seq, sum, present, fresh)
+			e.containers.replace(seq, sum, present, fresh)
 		}
 		return err
 	})
@@ -303,9 +303,9 @@ const (
 	markedAtOnce = 256
 )
 
-// refresher carries out the marks of the dirty queue until ctx is done. What
-// fails is tried again later, and holds up nothing else.
-func (e *Engine) refresher(ctx context.Context, changedID chan<- error) {
+// refresher carries out its share of the marks of the dirty queue until ctx is
+// done. What fails is tried again later, and holds up nothing else.
+func (e *Engine) refresher(ctx context.Context, s share, changedID chan<- error) {
 	var (
 		failed dirtySet
 		retry  <-chan time.Time // nil while nothing has failed
@@ -316,11 +316,11 @@ func (e *Engine) refresher(ctx context.Context, changedID chan<- error) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-e.dirty.ready:
+		case <-e.dirty.ready[s]:
 			if !gather(ctx) {
 				return
 			}
-			set = e.dirty.take()
+			set = e.dirty.take(s)
 		case <-retry:
 			set, failed, retry = failed, dirtySet{}, nil
 		}

@@ -135,7 +135,7 @@ func TestContainerTable_endsWithTheLastQuestion(t *testing.T) {
 					listed[id] = true
 				}
 				// What the list shows as it is known is not inspected.
-				table.replace(q.seq, listed, slices.DeleteFunc(q.answer(ids), func(c *Container) bool {
+				table.replace(q.seq, 0, listed, slices.DeleteFunc(q.answer(ids), func(c *Container) bool {
 					known := table.get(c.ID)
 					return known != nil && known.Host.Memory == c.Host.Memory && rapid.Bool().Draw(t, "not inspected")
 				}))
@@ -217,7 +217,7 @@ func TestDirtyQueue_losesNoMark(t *testing.T) {
 		want, got := map[string]uint64{}, map[string]uint64{}
 		for i := range rapid.IntRange(1, 40).Draw(t, "steps") {
 			if rapid.Bool().Draw(t, "take") {
-				set := q.take()
+				set := q.take(containersShare)
 				for id, seq := range set.containers {
 					got[id] = max(got[id], seq)
 				}
@@ -226,13 +226,19 @@ func TestDirtyQueue_losesNoMark(t *testing.T) {
 			id := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "id")
 			want[id] = uint64(i)
 			q.mark(func(d *dirtySet) { d.container(id, uint64(i)) })
-			if len(q.ready) != 1 {
+			if len(q.ready[containersShare]) != 1 {
 				t.Fatal("no signal")
+			}
+			if rapid.Bool().Draw(t, "rest") {
+				q.mark(func(d *dirtySet) { d.volumes = true })
+				if set := q.take(restShare); !set.volumes || set.containers != nil || len(q.ready[restShare]) != 1 {
+					t.Fatalf("the rest is %+v", set)
+				}
 			}
 		}
 		var rest dirtySet
 		rest.add(dirtySet{containers: got})
-		rest.add(q.take())
+		rest.add(q.take(containersShare))
 		if !maps.Equal(rest.containers, want) {
 			t.Fatalf("got %v, want %v", rest.containers, want)
 		}
