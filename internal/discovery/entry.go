@@ -55,6 +55,28 @@ func ParseEntries(list string) (Entries, error) {
 	return b.Entries(), nil
 }
 
+// ParseAddress checks the address of one engine as all others may reach it:
+// host:port, written as it will be listed. It takes no range, which could name any
+// number of engines, and no socket, which each reader would look for on its own
+// machine.
+func ParseAddress(text string) (Entry, error) {
+	notOne := fmt.Errorf("%q is not host:port, the address of one engine", text[:min(len(text), 64)])
+	if strings.Contains(text, "[") {
+		// What is no IPv6 address here is a range, and may be a long one.
+		if _, err := netip.ParseAddrPort(text); err != nil {
+			return "", notOne
+		}
+	}
+	entries, err := ParseEntries(text)
+	switch {
+	case err != nil:
+		return "", err
+	case len(entries) != 1 || string(entries[0]) != text || strings.HasPrefix(text, "unix://"):
+		return "", notOne
+	}
+	return entries[0], nil
+}
+
 // Builder gathers entries item by item, in order and without duplicates. The
 // zero Builder is empty and ready to use.
 type Builder struct {

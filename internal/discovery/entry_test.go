@@ -130,6 +130,33 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+func TestParseAddress_takesOneHostAndPort(t *testing.T) {
+	for text, want := range map[string]string{
+		"10.0.0.1:2375":            "",
+		"engine-1.example.com:1":   "",
+		"[::1]:2375":               "",
+		"[fe80::1%eth0]:2375":      "",
+		"":                         `"" is not host:port`,
+		"a":                        "missing port",
+		"a:0":                      "the port must be a number",
+		" a:1":                     "is not host:port",
+		"a:1,b:1":                  "is not host:port",
+		"tcp://a:1":                "is not host:port",
+		"unix:///run/docker.sock":  "is not host:port",
+		"h[1:1]:1":                 "is not host:port",
+		"10.0.0.[1:20]:2375":       "is not host:port",
+		"h[0:9999999999]:1":        "is not host:port",
+		strings.Repeat("[", 1<<20): "is not host:port",
+	} {
+		switch got, err := discovery.ParseAddress(text); {
+		case want == "" && (err != nil || string(got) != text):
+			t.Errorf("%q: got %q, %v", text, got, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 300):
+			t.Errorf("%.100q: error %.300v, want %q", text, err, want)
+		}
+	}
+}
+
 func FuzzParseEntries(f *testing.F) {
 	for _, seed := range []string{
 		"10.0.0.[1:20]:2375", "h:[2:4]375,[::1]:2375", "[fe80::[1:2]]:[1:2]", "unix:///run/e[1:3].sock", "tcp://a:1",

@@ -3,7 +3,6 @@ package hub
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -63,9 +62,8 @@ func isToken(s string) bool {
 	return len(s) == tokenLength
 }
 
-// parseAddress reads the address of one engine. A hub takes no sockets and no
-// ranges: a manager would look for the first on its own machine, and for the
-// second wherever the sender likes.
+// parseAddress reads the address of one engine, with white space around it as
+// scripts send it.
 func parseAddress(text string) (string, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -74,21 +72,8 @@ func parseAddress(text string) (string, error) {
 	if len(text) > maxAddress {
 		return "", fmt.Errorf("the address is longer than %d bytes: send host:port", maxAddress)
 	}
-	notOne := fmt.Errorf("%q is not the address of one engine: send host:port", text)
-	if strings.Contains(text, "[") {
-		// What is no IPv6 address here is a range, and may be a long one.
-		if _, err := netip.ParseAddrPort(text); err != nil {
-			return "", notOne
-		}
-	}
-	entries, err := discovery.ParseEntries(text)
-	if err != nil {
-		return "", err
-	}
-	if len(entries) != 1 || string(entries[0]) != text || strings.HasPrefix(text, "unix://") {
-		return "", notOne
-	}
-	return text, nil
+	entry, err := discovery.ParseAddress(text)
+	return string(entry), err
 }
 
 // parseTTL reads the ttl of a query, in seconds.

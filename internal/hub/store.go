@@ -79,7 +79,7 @@ func (s *store) create(now time.Time) (string, error) {
 	err := s.db.Batch(func(tx *bbolt.Tx) error {
 		t := open(tx)
 		if t.count(clusterCount) >= uint64(s.limits.Clusters) {
-			return fmt.Errorf("%w: it holds %d tokens; delete one that is not needed, or raise --max-clusters", errFull, s.limits.Clusters)
+			return fmt.Errorf("%w: it holds %d tokens; delete one that is not needed, or raise --max-clusters of skep hub", errFull, s.limits.Clusters)
 		}
 		if err := t.addCount(clusterCount, 1); err != nil {
 			return err
@@ -108,10 +108,10 @@ func (s *store) announce(token, addr string, now time.Time, ttl time.Duration) e
 				row.addresses -= removed
 			}
 			if row.addresses >= uint64(s.limits.PerCluster) {
-				return fmt.Errorf("%w: the token has %d addresses already", errFull, s.limits.PerCluster)
+				return fmt.Errorf("%w: the token has %d addresses already; take back those that are not needed, or raise --max-addresses of skep hub", errFull, s.limits.PerCluster)
 			}
 			if t.count(addressCount) >= uint64(s.limits.Addresses) {
-				return fmt.Errorf("%w: it holds %d addresses", errFull, s.limits.Addresses)
+				return fmt.Errorf("%w: it holds %d addresses; delete a token that is not needed, or raise --max-total of skep hub", errFull, s.limits.Addresses)
 			}
 			row.addresses++
 			if err := t.addCount(addressCount, 1); err != nil {

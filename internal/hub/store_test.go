@@ -120,12 +120,12 @@ func TestStore_isBounded(t *testing.T) {
 	}
 	announce(t, s, one, "a:1", start, time.Minute)
 	announce(t, s, one, "b:1", start, time.Second)
-	if err := s.Announce(one, "c:1", start, time.Minute); err == nil || !strings.Contains(err.Error(), "the token has 2 addresses already") {
+	if err := s.Announce(one, "c:1", start, time.Minute); err == nil || !strings.Contains(err.Error(), "the token has 2 addresses already") || !strings.Contains(err.Error(), "--max-addresses") {
 		t.Errorf("a third address of a token: %v", err)
 	}
 	announce(t, s, one, "a:1", start, time.Minute) // again is no more
 	announce(t, s, two, "d:1", start, time.Minute)
-	if err := s.Announce(two, "e:1", start, time.Minute); err == nil || !strings.Contains(err.Error(), "it holds 3 addresses") {
+	if err := s.Announce(two, "e:1", start, time.Minute); err == nil || !strings.Contains(err.Error(), "it holds 3 addresses") || !strings.Contains(err.Error(), "--max-total") {
 		t.Errorf("a fourth address: %v", err)
 	}
 	// What has ended makes room, swept or not.

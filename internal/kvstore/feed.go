@@ -7,14 +7,19 @@ import (
 	"time"
 )
 
-// Feed is how the stores make the channel of a Watch: watch runs in a goroutine
-// of its own and sends without ever waiting for the reader; Feed keeps the
-// latest list and the latest error until they are read. An error that follows
-// another by less than retry is dropped: a store that is down is one piece of
-// news, not one for each try.
+// longestPause bounds the time between two tries at a store that fails, so that
+// one that is back is noticed soon.
+const longestPause = time.Second
+
+// Feed is how the stores make the channel of a Watch: follow runs in a goroutine
+// of its own and sends lists without ever waiting for the reader, until it fails.
+// Then Feed tells its error and calls it again, after retry or a second, whichever
+// is less; at once if it returns nil. Feed keeps the latest list and the latest
+// error until they are read. An error that follows another by less than retry is
+// dropped: a store that is down is one piece of news, not one for each try.
 //
-// watch has to return once its context is done. The channel is closed after it.
-func Feed(ctx context.Context, retry time.Duration, watch func(ctx context.Context, send func(Snapshot))) <-chan Snapshot {
+// follow has to return once its context is done. The channel is closed after it.
+func Feed(ctx context.Context, retry time.Duration, follow func(ctx context.Context, send func([]Pair)) error) <-chan Snapshot {
 	f := &feed{retry: retry, news: make(chan struct{}, 1)}
 	out := make(chan Snapshot)
 	go func() {
@@ -23,7 +28,7 @@ func Feed(ctx context.Context, retry time.Duration, watch func(ctx context.Conte
 		var watching sync.WaitGroup
 		defer watching.Wait()
 		defer cancel()
-		watching.Go(func() { watch(ctx, f.put) })
+		watching.Go(func() { f.watch(ctx, follow) })
 		f.deliver(ctx, out)
 	}()
 	return out
@@ -43,6 +48,19 @@ type feed struct {
 type numbered struct {
 	number uint64
 	Snapshot
+}
+
+func (f *feed) watch(ctx context.Context, follow func(ctx context.Context, send func([]Pair)) error) {
+	send := func(pairs []Pair) { f.put(Snapshot{Pairs: pairs}) }
+	for ctx.Err() == nil {
+		if err := follow(ctx, send); err != nil && ctx.Err() == nil {
+			f.put(Snapshot{Err: err})
+			select {
+			case <-ctx.Done():
+			case <-time.After(min(f.retry, longestPause)):
+			}
+		}
+	}
 }
 
 func (f *feed) put(s Snapshot) {

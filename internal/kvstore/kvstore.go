@@ -9,12 +9,22 @@ package kvstore
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
 // Pair is a key and its value. The key is a slash-separated path without a
 // leading slash.
 type Pair struct{ Key, Value string }
+
+// Below is the prefix that all keys under a path have, and no others: nodes is
+// not also nodes-old. It is empty for the whole store.
+func Below(path string) string {
+	if path = strings.Trim(path, "/"); path == "" {
+		return ""
+	}
+	return path + "/"
+}
 
 // Snapshot is what a watch sends: all pairs below the watched prefix, by key,
 // or an error. An error says nothing about the pairs, and the watch goes on.

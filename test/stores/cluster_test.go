@@ -52,30 +52,21 @@ func testCluster(t *testing.T, members []*storetest.Server, scheme string, leads
 	}
 	rest := strings.Join(addresses, ",") + "/root/of/ours"
 	connect := func() kvstore.Store {
-		store, prefix, err := stores.Open(scheme, rest, nil)
+		store, prefix, err := stores.Open(scheme, rest, nil, nil)
 		if err != nil || prefix != "root/of/ours" {
 			t.Fatal(prefix, err)
 		}
+		t.Cleanup(func() { _ = store.Close() })
 		return store
 	}
 	engine, manager := connect(), connect()
-	defer engine.Close()
-	defer manager.Close()
 	nodes := func(names ...string) (all []kvstore.Pair) {
 		for _, name := range names {
 			all = append(all, kvstore.Pair{Key: "root/of/ours/nodes/" + name, Value: name})
 		}
 		return all
 	}
-	watching, stop := context.WithCancel(ctx)
-	defer stop()
-	snapshots := manager.Watch(watching, "root/of/ours/nodes", time.Second)
-	defer func() {
-		stop()
-		for range snapshots {
-			// Until it is closed.
-		}
-	}()
+	snapshots := watchPairs(ctx, t, manager, "root/of/ours/nodes")
 	beat(ctx, t, engine, nodes("a:1")[0])
 	awaitPairs(t, snapshots, nodes("a:1"), nil)
 	lock := relock(ctx, t, manager)
@@ -157,6 +148,19 @@ func relock(ctx context.Context, t *testing.T, store kvstore.Store) kvstore.Lock
 		}
 		pause(ctx, 200*time.Millisecond)
 	}
+}
+
+// watchPairs starts a watch that ends with the test, before its store is closed.
+func watchPairs(ctx context.Context, t *testing.T, store kvstore.Store, prefix string) <-chan kvstore.Snapshot {
+	ctx, stop := context.WithCancel(ctx)
+	snapshots := store.Watch(ctx, prefix, time.Second)
+	t.Cleanup(func() {
+		stop()
+		for range snapshots {
+			// Until it is closed.
+		}
+	})
+	return snapshots
 }
 
 // awaitPairs reads until the pairs are the wanted ones, and shows each snapshot

@@ -25,13 +25,7 @@ func TestEtcd_watchMissesNothingThatWasCompactedAway(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	reader, writer := etcdStore(t, way.Address()), etcdStore(t, server.Address)
-	snapshots := reader.Watch(ctx, "nodes", time.Second)
-	defer func() {
-		cancel()
-		for range snapshots {
-			// Until it is closed.
-		}
-	}()
+	snapshots := watchPairs(ctx, t, reader, "nodes")
 	pair := func(name string) kvstore.Pair { return kvstore.Pair{Key: "nodes/" + name, Value: name} }
 	announce := func(name string) {
 		if err := writer.Announce(ctx, pair(name), time.Minute); err != nil {
@@ -87,13 +81,7 @@ func TestEtcd_announcesAgainAfterTheLeaseHasExpired(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	announcer, reader := etcdStore(t, way.Address()), etcdStore(t, server.Address)
-	snapshots := reader.Watch(ctx, "nodes", time.Second)
-	defer func() {
-		cancel()
-		for range snapshots {
-			// Until it is closed.
-		}
-	}()
+	snapshots := watchPairs(ctx, t, reader, "nodes")
 	p := kvstore.Pair{Key: "nodes/a:1", Value: "a:1"}
 	announce := func() error { return announcer.Announce(ctx, p, 2*time.Second) }
 	if err := announce(); err != nil {

@@ -110,13 +110,7 @@ func TestZookeeper_announcesAgainAfterTheSessionHasExpired(t *testing.T) {
 	announcer, reader := zookeeper(t, way.Address()), zookeeper(t, server.Address)
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
-	updates := reader.Watch(ctx, "nodes", time.Second)
-	defer func() {
-		cancel()
-		for range updates {
-			// Until it is closed.
-		}
-	}()
+	updates := watchPairs(ctx, t, reader, "nodes")
 	wantPairs := func(n int) {
 		t.Helper()
 		for s := range updates {

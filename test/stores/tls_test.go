@@ -4,33 +4,24 @@ package stores_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/skep/skep/internal/certtest"
 	"github.com/skep/skep/internal/discovery"
+	"github.com/skep/skep/internal/kvstore/stores"
 	"github.com/skep/skep/internal/kvstore/storetest"
 )
 
 func TestEtcd_isDiscoveryWithCertificates(t *testing.T) {
 	t.Parallel()
-	cert, key := certificate(t, "")
-	secure := storetest.StartSecureEtcd(t, cert, key)
+	with := certificates(t, "skep")
+	secure := startSecureEtcd(t, with)
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	opts := discovery.Options{Heartbeat: time.Second, Opts: map[string]string{
-		"kv.cacertfile": cert, "kv.certfile": cert, "kv.keyfile": key,
-	}}
+	opts := discovery.Options{Heartbeat: time.Second, Opts: with}
 	b := open(t, "etcd://"+secure.Address, opts)
 	updates := b.Watch(ctx)
 	defer func() {
@@ -60,39 +51,20 @@ func TestEtcd_isDiscoveryWithCertificates(t *testing.T) {
 	}
 }
 
-// certificate gives the files of a certificate for both sides that signs itself,
-// with a common name, and of its key.
-func certificate(t *testing.T, name string) (cert, key string) {
+// certificates are the options of somebody with a certificate of this name for
+// both sides.
+func certificates(t *testing.T, name string) map[string]string {
 	t.Helper()
-	secret, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+	dir := certtest.NewAuthority(t, "ca").Files(name)
+	return map[string]string{
+		stores.OptCA:   filepath.Join(dir, "ca.pem"),
+		stores.OptCert: filepath.Join(dir, "cert.pem"),
+		stores.OptKey:  filepath.Join(dir, "key.pem"),
 	}
-	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: name},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(time.Hour),
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	signed, err := x509.CreateCertificate(rand.Reader, template, template, secret.Public(), secret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalECPrivateKey(secret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: signed}, key: {Type: "EC PRIVATE KEY", Bytes: der}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cert, key
+}
+
+// startSecureEtcd starts an etcd with the certificate that its clients have.
+func startSecureEtcd(t *testing.T, with map[string]string) *storetest.Server {
+	t.Helper()
+	return storetest.StartSecureEtcd(t, with[stores.OptCA], with[stores.OptCert], with[stores.OptKey])
 }

@@ -15,21 +15,20 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/skep/skep/internal/discovery"
+	"github.com/skep/skep/internal/kvstore/stores"
 	"github.com/skep/skep/internal/kvstore/storetest"
 )
 
 // With access control, who we are is the name in our certificate.
 func TestEtcd_isDiscoveryForAUserOfEtcd(t *testing.T) {
 	t.Parallel()
-	cert, key := certificate(t, "skep")
-	server := storetest.StartSecureEtcd(t, cert, key)
+	with := certificates(t, "skep")
+	server := startSecureEtcd(t, with)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	permit(ctx, t, server, cert, key, "skep", "ours/")
+	permit(ctx, t, server, with, "skep", "ours/")
 
-	opts := discovery.Options{Heartbeat: time.Second, TTL: 5 * time.Second, Opts: map[string]string{
-		"kv.cacertfile": cert, "kv.certfile": cert, "kv.keyfile": key,
-	}}
+	opts := discovery.Options{Heartbeat: time.Second, TTL: 5 * time.Second, Opts: with}
 	url := "etcd://" + server.Address + "/ours"
 	manager, engine := watchEntries(t, url, opts), open(t, url, opts)
 	for range 2 { // set and renewed
@@ -55,13 +54,13 @@ func TestEtcd_isDiscoveryForAUserOfEtcd(t *testing.T) {
 
 // permit switches access control on, and lets a user read and write below a
 // prefix.
-func permit(ctx context.Context, t *testing.T, server *storetest.Server, cert, key, user, prefix string) {
+func permit(ctx context.Context, t *testing.T, server *storetest.Server, with map[string]string, user, prefix string) {
 	t.Helper()
-	pair, err := tls.LoadX509KeyPair(cert, key)
+	pair, err := tls.LoadX509KeyPair(with[stores.OptCert], with[stores.OptKey])
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca, err := os.ReadFile(cert)
+	ca, err := os.ReadFile(with[stores.OptCA])
 	if err != nil {
 		t.Fatal(err)
 	}

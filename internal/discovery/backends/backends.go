@@ -48,7 +48,7 @@ func openToken(rest string, opts discovery.Options) (discovery.Backend, error) {
 // store is opened for as long as it is used.
 func openStore(scheme string) func(rest string, opts discovery.Options) (discovery.Backend, error) {
 	return func(rest string, opts discovery.Options) (discovery.Backend, error) {
-		open, prefix, err := stores.Opener(scheme, rest, opts.Opts)
+		open, prefix, err := stores.Opener(scheme, rest, opts.Opts, opts.Logger)
 		if err != nil {
 			return nil, err
 		}

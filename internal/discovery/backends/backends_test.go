@@ -1,10 +1,14 @@
 package backends_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -12,6 +16,7 @@ import (
 	"github.com/skep/skep/internal/discovery/backends"
 	"github.com/skep/skep/internal/discovery/file"
 	"github.com/skep/skep/internal/discovery/kv"
+	"github.com/skep/skep/internal/kvstore/consul/consultest"
 )
 
 func TestNew_readsListsOfAddresses(t *testing.T) {
@@ -60,6 +65,32 @@ func TestNew_knowsStores(t *testing.T) {
 		if _, ok := b.(*kv.Backend); !ok {
 			t.Errorf("%s: got a %T", url, b)
 		}
+	}
+}
+
+// The time for which an address is listed is not the one that was asked for, and
+// who asked has to learn it.
+func TestRegister_logsThatConsulTakesNoTTLAsShort(t *testing.T) {
+	f := consultest.New(consultest.Options{})
+	defer f.Close()
+	server := httptest.NewServer(f)
+	defer server.Close()
+	var log bytes.Buffer
+	b, err := backends.New("consul://"+strings.TrimPrefix(server.URL, "http://"),
+		discovery.Options{TTL: 4 * time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := b.Register(t.Context(), "a:1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := strings.Count(log.String(), "session_ttl_min"); n != 1 {
+		t.Errorf("the log speaks of session_ttl_min %d times, want 1:\n%s", n, log.String())
+	}
+	if err := b.Deregister(t.Context(), "a:1"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -171,15 +171,8 @@ func (b *Backend) Close() error {
 
 // key is where an address is kept.
 func (b *Backend) key(addr string) (string, error) {
-	entries, err := discovery.ParseEntries(addr)
-	if err != nil {
-		return "", err
-	}
-	if len(entries) != 1 || string(entries[0]) != addr {
-		return "", fmt.Errorf("announce %s: write one address as host:port", addr)
-	}
-	if strings.Contains(addr, "/") {
-		return "", errors.New("announce " + addr + ": a socket is of use on its own machine only; write host:port")
+	if _, err := discovery.ParseAddress(addr); err != nil {
+		return "", fmt.Errorf("announce: %w", err)
 	}
 	return path.Join(b.path, addr), nil
 }

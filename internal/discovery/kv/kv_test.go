@@ -207,6 +207,18 @@ func TestWatch_reportsWhatIsNoAddressAndListsTheRest(t *testing.T) {
 	wantEntries(t, updates, "b:1")
 }
 
+// Whoever may write one key must not name engines by the thousand, nor have the
+// manager use a socket of its own machine.
+func TestWatch_takesOneAddressFromEachKey(t *testing.T) {
+	for _, value := range []string{"10.0.0.[1:20]:2375", "unix:///run/docker.sock", "b:1,c:1"} {
+		f := newFake()
+		updates := watching(t, backend(t, f, "", discovery.Options{}))
+		f.snapshots <- listed("a:1", value)
+		wantError(t, updates, "left out: docker/swarm/nodes/"+value)
+		wantEntries(t, updates, "a:1")
+	}
+}
+
 func TestWatch_passesErrorsOnAndKeepsTheList(t *testing.T) {
 	f := newFake()
 	updates := watching(t, backend(t, f, "", discovery.Options{}))

@@ -82,7 +82,12 @@ func (w *watch) take(ctx context.Context, pairs []kvstore.Pair) {
 	var list discovery.Builder
 	var bad []string
 	for _, p := range pairs {
-		if err := list.Add(strings.TrimSpace(p.Value)); err != nil {
+		text := strings.TrimSpace(p.Value)
+		_, err := discovery.ParseAddress(text)
+		if err == nil {
+			err = list.Add(text)
+		}
+		if err != nil {
 			bad = append(bad, fmt.Sprintf("%s: %v", p.Key, err))
 		}
 	}

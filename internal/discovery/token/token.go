@@ -14,12 +14,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -176,7 +174,7 @@ func readEntries(list []string) (discovery.Entries, error) {
 	var b discovery.Builder
 	var bad error
 	for _, text := range list {
-		err := checkAddress(text)
+		_, err := discovery.ParseAddress(text)
 		if err == nil {
 			err = b.Add(text)
 		}
@@ -185,23 +183,4 @@ func readEntries(list []string) (discovery.Entries, error) {
 		}
 	}
 	return b.Entries(), bad
-}
-
-// checkAddress takes one host and port. A range could name any number of
-// engines, and a socket one of this machine.
-func checkAddress(text string) error {
-	if strings.Contains(text, "[") {
-		// What is no IPv6 address here is a range, and may be a long one.
-		if _, err := netip.ParseAddrPort(text); err != nil {
-			return fmt.Errorf("%q is not host:port", text[:min(len(text), 64)])
-		}
-	}
-	entries, err := discovery.ParseEntries(text)
-	switch {
-	case err != nil:
-		return err
-	case len(entries) != 1 || string(entries[0]) != text || strings.HasPrefix(text, "unix://"):
-		return fmt.Errorf("%q is not host:port", text[:min(len(text), 64)])
-	}
-	return nil
 }

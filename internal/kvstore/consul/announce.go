@@ -2,7 +2,6 @@ package consul
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -25,10 +24,7 @@ type announcement struct {
 // Announce sets a key for ttl. Repeating it renews the session and looks whether
 // the key is as it should be: nothing is written then, and no watch wakes.
 func (s *Store) Announce(ctx context.Context, p kvstore.Pair, ttl time.Duration) error {
-	switch err := errors.Join(checkKey(p.Key), checkValue(p.Key, p.Value)); {
-	case err != nil:
-		return err
-	case ttl <= 0:
+	if ttl <= 0 { // Consul would take that for a session without an end
 		return fmt.Errorf("consul: %s cannot be announced for %s: give a TTL above zero", p.Key, ttl)
 	}
 	a, leave, err := s.enter(ctx, p.Key)
@@ -73,9 +69,6 @@ func (s *Store) Announce(ctx context.Context, p kvstore.Pair, ttl time.Duration)
 
 // Withdraw removes a key that this store has announced, with its session.
 func (s *Store) Withdraw(ctx context.Context, key string) error {
-	if err := checkKey(key); err != nil {
-		return err
-	}
 	s.mu.Lock()
 	known := s.announced[key] != nil
 	s.mu.Unlock()

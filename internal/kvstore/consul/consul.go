@@ -19,7 +19,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -39,12 +38,9 @@ const defaultTimeout = 5 * time.Second
 
 // Options say how to reach Consul.
 type Options struct {
-	// TLS is for an agent that speaks HTTPS. Nil leaves it to Scheme and to
-	// Consul's own environment variables.
+	// TLS is for an agent that speaks HTTPS. Nil leaves it to Consul's own
+	// environment variables: plain HTTP unless CONSUL_HTTP_SSL is set.
 	TLS *tls.Config
-	// Scheme is "http" or "https"; empty means "https" with TLS, else what
-	// CONSUL_HTTP_SSL says, which is "http" unless it is set.
-	Scheme string
 	// Timeout is for a request that should be answered at once; 0 means 5 s.
 	Timeout time.Duration
 	// LargestAnswer is how many bytes one answer may have; 0 means 32 MiB.
@@ -67,8 +63,7 @@ type Store struct {
 	// ctx ends with Close, and with it all that the store has started.
 	ctx    context.Context
 	cancel context.CancelFunc
-	// running counts the watches and who waits for locks; nothing is added once
-	// closed is true.
+	// running counts who waits for locks; nothing is added once closed is true.
 	running sync.WaitGroup
 
 	// mu guards what follows. It is never held during a request.
@@ -90,19 +85,9 @@ var _ kvstore.Store = (*Store)(nil)
 // New prepares a connection to the agent at endpoint, host:port. It sends
 // nothing: an agent that cannot be reached shows with the first request.
 func New(endpoint string, o Options) (*Store, error) {
-	if err := checkEndpoint(endpoint); err != nil {
-		return nil, err
-	}
 	cfg := api.DefaultConfig()
 	cfg.Address = endpoint
-	switch {
-	case o.Scheme == "http" && o.TLS != nil:
-		return nil, fmt.Errorf("consul %s: certificates are given but the scheme is http: use https, or leave the certificates out", endpoint)
-	case o.Scheme == "http", o.Scheme == "https":
-		cfg.Scheme = o.Scheme
-	case o.Scheme != "":
-		return nil, fmt.Errorf("consul %s: unknown scheme %q: use http or https", endpoint, o.Scheme)
-	case o.TLS != nil:
+	if o.TLS != nil {
 		cfg.Scheme = "https"
 	}
 	transport, err := newTransport(cfg, o)
@@ -127,24 +112,9 @@ func New(endpoint string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// checkEndpoint refuses what is no host:port.
-func checkEndpoint(endpoint string) error {
-	if strings.Contains(endpoint, ",") {
-		return errors.New("consul does not support multiple endpoints: give the address of one agent, best the one on this machine")
-	}
-	host, port, err := net.SplitHostPort(endpoint)
-	if err != nil || host == "" || port == "" || strings.ContainsAny(endpoint, "/@?# \t\r\n") {
-		return fmt.Errorf("consul address %q is not of the form host:port: Consul's HTTP API listens on port 8500 unless told otherwise", endpoint)
-	}
-	return nil
-}
-
 // List gives the pairs below prefix, by key.
 func (s *Store) List(ctx context.Context, prefix string) ([]kvstore.Pair, error) {
-	dir, err := checkPrefix(prefix)
-	if err != nil {
-		return nil, err
-	}
+	dir := kvstore.Below(prefix)
 	call, done := s.call(ctx, s.timeout)
 	defer done()
 	entries, _, err := s.client.KV().List(dir, new(api.QueryOptions).WithContext(call))
@@ -157,9 +127,6 @@ func (s *Store) List(ctx context.Context, prefix string) ([]kvstore.Pair, error)
 // Get gives the value of a key. A key that is a lock without a holder, as
 // Consul's own lock command leaves it behind, is none.
 func (s *Store) Get(ctx context.Context, key string) (string, bool, error) {
-	if err := checkKey(key); err != nil {
-		return "", false, err
-	}
 	call, done := s.call(ctx, s.timeout)
 	defer done()
 	entry, _, err := s.client.KV().Get(key, new(api.QueryOptions).WithContext(call))
@@ -172,9 +139,10 @@ func (s *Store) Get(ctx context.Context, key string) (string, bool, error) {
 	return string(entry.Value), true, nil
 }
 
-// Close ends watches, gives held locks back after their Lost channels are
-// closed, and closes the connections. What is announced stays for its TTL, and so
-// does a lock when Consul cannot be told.
+// Close gives held locks back after their Lost channels are closed, and closes the
+// connections. What is announced stays for its TTL, and so does a lock when Consul
+// cannot be told. A watch ends with its own context, and until then says that the
+// store is closed.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closed {

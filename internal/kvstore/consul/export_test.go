@@ -4,5 +4,4 @@ package consul
 var (
 	LeastTTL  = leastTTL
 	NextIndex = nextIndex
-	CheckKey  = checkKey
 )

@@ -3,11 +3,13 @@ package consul_test
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -35,6 +37,19 @@ func TestMain(m *testing.M) {
 type pipes struct {
 	conns chan net.Conn
 	done  chan struct{}
+
+	mu   sync.Mutex // guards what follows
+	ends []net.Conn // those of the server
+}
+
+// hangUp closes all connections.
+func (p *pipes) hangUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.ends {
+		_ = c.Close()
+	}
+	p.ends = nil
 }
 
 func (p *pipes) Accept() (net.Conn, error) {
@@ -52,6 +67,9 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	near, far := net.Pipe()
 	select {
 	case p.conns <- far:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.ends = append(p.ends, far)
 		return near, nil
 	case <-p.done:
 		return nil, net.ErrClosed
@@ -144,7 +162,7 @@ func raw(t *testing.T, p *pipes) *api.Client {
 	return c
 }
 
-// cable is the way to a server, which can be cut: requests in it hang.
+// cable is the way to a server, which can be cut: requests and answers in it hang.
 type cable struct {
 	http.Handler
 	cut atomic.Pointer[chan struct{}]
@@ -164,12 +182,30 @@ func (c *cable) mend() {
 }
 
 func (c *cable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if hang := c.cut.Load(); hang != nil {
-		select {
-		case <-*hang:
-		case <-r.Context().Done():
-		}
+	if !c.passes(r) {
 		return
 	}
-	c.Handler.ServeHTTP(w, r)
+	// An answer may be on its way when the cable is cut, and the server waits for
+	// no reader of it.
+	answer := httptest.NewRecorder()
+	c.Handler.ServeHTTP(answer, r)
+	if !c.passes(r) {
+		return
+	}
+	maps.Copy(w.Header(), answer.Header())
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(answer.Body.Bytes())
+}
+
+// passes waits while the cable is cut, after which it is too late for a request.
+func (c *cable) passes(r *http.Request) bool {
+	hang := c.cut.Load()
+	if hang == nil {
+		return true
+	}
+	select {
+	case <-*hang:
+	case <-r.Context().Done():
+	}
+	return false
 }

@@ -165,7 +165,7 @@ func TestWatch_doesNotFloodAServerThatNeverWaits(t *testing.T) {
 	})
 }
 
-func TestWatch_endsWithItsContextAndWithTheStore(t *testing.T) {
+func TestWatch_endsWithItsContextAndSaysThatTheStoreIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, fake(t, consultest.Options{}))
 		ctx, cancel := context.WithCancel(t.Context())
@@ -177,9 +177,10 @@ func TestWatch_endsWithItsContextAndWithTheStore(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		expect(t, "second, store closed", next(second), "closed")
-		if got := next(s.Watch(t.Context(), "nodes", time.Second)); !strings.Contains(got, "closed") {
-			t.Errorf("a watch of a closed store: %q", got)
+		for _, news := range []<-chan kvstore.Snapshot{second, s.Watch(t.Context(), "nodes", time.Second)} {
+			if got := next(news); !strings.Contains(got, "this connection is closed") {
+				t.Errorf("a watch of a closed store: %q", got)
+			}
 		}
 	})
 }

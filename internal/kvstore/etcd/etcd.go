@@ -135,7 +135,7 @@ func (s *Store) List(ctx context.Context, prefix string) ([]kvstore.Pair, error)
 func (s *Store) list(ctx context.Context, prefix string) (map[string]string, int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	resp, err := s.client.Get(ctx, below(prefix), clientv3.WithPrefix())
+	resp, err := s.client.Get(ctx, kvstore.Below(prefix), clientv3.WithPrefix())
 	if err != nil {
 		return nil, 0, s.explain("list "+prefix, err)
 	}
@@ -170,14 +170,6 @@ func (s *Store) explain(doing string, err error) error {
 		return fmt.Errorf("%s does not permit to %s: give skep a client certificate whose common name is a user of etcd that may read and write there: %w", s.name, doing, e)
 	}
 	return fmt.Errorf("%s: %s: %w", s.name, doing, err)
-}
-
-// below is the prefix that all keys under a path have, and no others.
-func below(path string) string {
-	if path = strings.Trim(path, "/"); path == "" {
-		return ""
-	}
-	return path + "/"
 }
 
 func sorted(pairs map[string]string) []kvstore.Pair {

@@ -19,28 +19,22 @@ const probeEvery = 5 * time.Second
 
 // Watch implements [kvstore.Store].
 func (s *Store) Watch(ctx context.Context, prefix string, retry time.Duration) <-chan kvstore.Snapshot {
-	return kvstore.Feed(ctx, retry, func(ctx context.Context, send func(kvstore.Snapshot)) {
-		pause := min(retry, probeEvery)
-		for ctx.Err() == nil {
-			if err := s.follow(ctx, prefix, pause, send); err != nil && ctx.Err() == nil {
-				send(kvstore.Snapshot{Err: err})
-				wait(ctx, min(pause, time.Second))
-			}
-		}
+	return kvstore.Feed(ctx, retry, func(ctx context.Context, send func([]kvstore.Pair)) error {
+		return s.follow(ctx, prefix, min(retry, probeEvery), send)
 	})
 }
 
 // follow lists what is there and then applies the changes that etcd tells, until
 // something fails. It returns nil when it only has to be called again, as after
 // the revisions that it had not seen yet were compacted away.
-func (s *Store) follow(ctx context.Context, prefix string, probe time.Duration, send func(kvstore.Snapshot)) error {
+func (s *Store) follow(ctx context.Context, prefix string, probe time.Duration, send func([]kvstore.Pair)) error {
 	pairs, revision, err := s.list(ctx, prefix)
 	if err != nil {
 		return err
 	}
-	send(kvstore.Snapshot{Pairs: sorted(pairs)})
+	send(sorted(pairs))
 
-	opened, stop := s.openWatch(ctx, below(prefix), clientv3.WithPrefix(), clientv3.WithRev(revision+1))
+	opened, stop := s.openWatch(ctx, kvstore.Below(prefix), clientv3.WithPrefix(), clientv3.WithRev(revision+1))
 	defer stop()
 	var changes clientv3.WatchChan // nil until it is open
 	probes := time.NewTicker(probe)
@@ -71,7 +65,7 @@ func (s *Store) follow(ctx context.Context, prefix string, probe time.Duration, 
 			revision = max(revision, change.Header.Revision)
 			apply(pairs, change.Events)
 			if len(change.Events) > 0 {
-				send(kvstore.Snapshot{Pairs: sorted(pairs)})
+				send(sorted(pairs))
 			}
 		}
 	}

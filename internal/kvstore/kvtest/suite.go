@@ -31,34 +31,24 @@ type Suite struct {
 	// Wipe stops the server and starts it again without its data.
 	Wipe func(t *testing.T)
 
+	// Around runs each test, as in a bubble of testing/synctest with a server of
+	// its own; nil runs it as it is.
+	Around func(t *testing.T, test func(t *testing.T))
+
 	// Busy says that other tests run at the same time, so that what is left behind
 	// cannot be told from what is theirs: their TestMain has to look for it.
 	Busy bool
 
-	// TTL is what the tests announce and lock with, 3 s if zero. The server has
-	// to allow it.
+	// TTL is what the tests announce and lock with. The server has to allow it.
 	TTL time.Duration
 
-	// Slack is how much later than TTL the server may end what is not renewed,
-	// 10 s if zero.
+	// Slack is how much later than TTL the server may end what is not renewed.
 	Slack time.Duration
-}
-
-// Run runs the tests that need nothing but a server.
-func Run(t *testing.T, open func(t *testing.T) kvstore.Store) {
-	t.Helper()
-	Suite{Open: open}.Run(t)
 }
 
 // Run runs all tests that can be run.
 func (s Suite) Run(t *testing.T) {
 	t.Helper()
-	if s.TTL == 0 {
-		s.TTL = 3 * time.Second
-	}
-	if s.Slack == 0 {
-		s.Slack = 10 * time.Second
-	}
 	for _, tc := range []struct {
 		name string
 		run  func(Suite, *testing.T)
@@ -99,7 +89,11 @@ func (s Suite) Run(t *testing.T) {
 				leaks := goleak.IgnoreCurrent()
 				t.Cleanup(func() { goleak.VerifyNone(t, leaks) })
 			}
-			tc.run(s, t)
+			if s.Around == nil {
+				tc.run(s, t)
+				return
+			}
+			s.Around(t, func(t *testing.T) { tc.run(s, t) })
 		})
 	}
 }

@@ -56,7 +56,7 @@ func FuzzOptions(f *testing.F) {
 			return dir + strings.ReplaceAll(name, "/", "_")
 		}
 		opts := map[string]string{other: other, stores.OptCA: in(ca), stores.OptCert: in(cert), stores.OptKey: in(key)}
-		_, _, err := stores.Open("consul", "127.0.0.1:1", opts)
+		_, _, err := stores.Open("consul", "127.0.0.1:1", opts, nil)
 		if none := ca+cert+key == ""; none != (err == nil) {
 			t.Errorf("%q: %v", opts, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strconv"
@@ -27,8 +28,8 @@ const (
 
 // Open opens the store of a URL, scheme://rest. It does not wait for the store.
 // Whoever opens it closes it. prefix is the path in the URL, below which keys
-// belong, without slashes around it.
-func Open(scheme, rest string, opts map[string]string) (store kvstore.Store, prefix string, err error) {
+// belong, without slashes around it. A logger that is nil hears nothing.
+func Open(scheme, rest string, opts map[string]string, logger *slog.Logger) (store kvstore.Store, prefix string, err error) {
 	fail := func(err error) (kvstore.Store, string, error) {
 		return nil, "", fmt.Errorf("%s://%s: %w", scheme, rest, err)
 	}
@@ -44,7 +45,7 @@ func Open(scheme, rest string, opts map[string]string) (store kvstore.Store, pre
 	if err != nil {
 		return fail(err)
 	}
-	store, err = open.open(hosts, security)
+	store, err = open.open(hosts, security, logger)
 	if err != nil {
 		return fail(err)
 	}
@@ -53,8 +54,8 @@ func Open(scheme, rest string, opts map[string]string) (store kvstore.Store, pre
 
 // Opener checks what Open would be given, and returns how to open the store, as
 // often as need be.
-func Opener(scheme, rest string, opts map[string]string) (open func() (kvstore.Store, error), prefix string, err error) {
-	store, prefix, err := Open(scheme, rest, opts)
+func Opener(scheme, rest string, opts map[string]string, logger *slog.Logger) (open func() (kvstore.Store, error), prefix string, err error) {
+	store, prefix, err := Open(scheme, rest, opts, logger)
 	if err != nil {
 		return nil, "", err
 	}
@@ -62,7 +63,7 @@ func Opener(scheme, rest string, opts map[string]string) (open func() (kvstore.S
 		return nil, "", err
 	}
 	return func() (kvstore.Store, error) {
-		store, _, err := Open(scheme, rest, opts)
+		store, _, err := Open(scheme, rest, opts, logger)
 		return store, err
 	}, prefix, nil
 }
@@ -70,7 +71,7 @@ func Opener(scheme, rest string, opts map[string]string) (open func() (kvstore.S
 // scheme is a kind of store and the port that it has if none is named.
 type scheme struct {
 	port int
-	open func(hosts []string, security *tls.Config) (kvstore.Store, error)
+	open func(hosts []string, security *tls.Config, logger *slog.Logger) (kvstore.Store, error)
 }
 
 func schemes() map[string]scheme {
@@ -81,18 +82,18 @@ func schemes() map[string]scheme {
 	}
 }
 
-func openEtcd(hosts []string, security *tls.Config) (kvstore.Store, error) {
+func openEtcd(hosts []string, security *tls.Config, _ *slog.Logger) (kvstore.Store, error) {
 	return result(etcd.New(hosts, etcd.Options{TLS: security}))
 }
 
-func openConsul(hosts []string, security *tls.Config) (kvstore.Store, error) {
+func openConsul(hosts []string, security *tls.Config, logger *slog.Logger) (kvstore.Store, error) {
 	if len(hosts) > 1 {
 		return nil, errors.New("consul does not support multiple endpoints: name the agent nearby, it knows the servers")
 	}
-	return result(consul.New(hosts[0], consul.Options{TLS: security}))
+	return result(consul.New(hosts[0], consul.Options{TLS: security, Logger: logger}))
 }
 
-func openZookeeper(hosts []string, security *tls.Config) (kvstore.Store, error) {
+func openZookeeper(hosts []string, security *tls.Config, _ *slog.Logger) (kvstore.Store, error) {
 	if security != nil {
 		return nil, fmt.Errorf("skep speaks no TLS with ZooKeeper: leave out %s, %s and %s", OptCA, OptCert, OptKey)
 	}

@@ -1,20 +1,13 @@
 package stores_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/skep/skep/internal/certtest"
 	"github.com/skep/skep/internal/kvstore/stores"
 )
 
@@ -31,7 +24,7 @@ func TestOpen_readsURLsWithoutWaitingForAStore(t *testing.T) {
 		{"an agent of Consul", "consul", "a:8500/x", "x"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			store, prefix, err := stores.Open(tc.scheme, tc.rest, nil)
+			store, prefix, err := stores.Open(tc.scheme, tc.rest, nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,7 +63,7 @@ func TestOpen_refuses(t *testing.T) {
 		{"TLS with ZooKeeper", "zk", "a:1", certs, "skep speaks no TLS with ZooKeeper: leave out"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			store, _, err := stores.Open(tc.scheme, tc.rest, tc.opts)
+			store, _, err := stores.Open(tc.scheme, tc.rest, tc.opts, nil)
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error %v, want %q", err, tc.want)
 			}
@@ -84,7 +77,7 @@ func TestOpen_refuses(t *testing.T) {
 func TestOpen_takesCertificates(t *testing.T) {
 	certs := certificates(t)
 	for _, scheme := range []string{"etcd", "consul"} {
-		open, _, err := stores.Opener(scheme, "a:1", certs)
+		open, _, err := stores.Opener(scheme, "a:1", certs, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +96,7 @@ func FuzzOpen(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, rest string) {
-		store, prefix, err := stores.Open("zk", rest, nil)
+		store, prefix, err := stores.Open("zk", rest, nil, nil)
 		if err != nil {
 			return
 		}
@@ -116,34 +109,13 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// certificates are the options for a certificate that signs itself.
+// certificates are the options for a certificate and its CA.
 func certificates(t *testing.T) map[string]string {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	write := func(name, kind string, der []byte) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	path := write("cert.pem", "CERTIFICATE", cert)
+	dir := certtest.NewAuthority(t, "ca").Files("skep")
 	return map[string]string{
-		stores.OptCA:   path,
-		stores.OptCert: path,
-		stores.OptKey:  write("key.pem", "PRIVATE KEY", secret),
+		stores.OptCA:   filepath.Join(dir, "ca.pem"),
+		stores.OptCert: filepath.Join(dir, "cert.pem"),
+		stores.OptKey:  filepath.Join(dir, "key.pem"),
 	}
 }

@@ -24,11 +24,11 @@ func StartEtcds(t *testing.T, n int) []*Server {
 	return startEtcds(t, n, "http")
 }
 
-// StartSecureEtcd starts an etcd that talks to owners of the certificate only,
-// whose CA is the certificate itself.
-func StartSecureEtcd(t *testing.T, cert, key string) *Server {
+// StartSecureEtcd starts an etcd that talks to owners of a certificate of the CA
+// only. All are files in PEM.
+func StartSecureEtcd(t *testing.T, ca, cert, key string) *Server {
 	t.Helper()
-	return startEtcds(t, 1, "https", "--cert-file", cert, "--key-file", key, "--trusted-ca-file", cert, "--client-cert-auth")[0]
+	return startEtcds(t, 1, "https", "--cert-file", cert, "--key-file", key, "--trusted-ca-file", ca, "--client-cert-auth")[0]
 }
 
 func startEtcds(t *testing.T, n int, scheme string, args ...string) []*Server {

@@ -16,15 +16,11 @@ const probeEvery = 5 * time.Second
 // Watch implements [kvstore.Store]. After a failure it begins a new session: so
 // nothing is left of watches that the library knows and nobody waits for.
 func (s *Store) Watch(ctx context.Context, prefix string, retry time.Duration) <-chan kvstore.Snapshot {
-	return kvstore.Feed(ctx, retry, func(ctx context.Context, send func(kvstore.Snapshot)) {
-		pause := min(retry, probeEvery)
-		for ctx.Err() == nil {
-			err := s.follow(ctx, prefix, pause, send)
-			if err != nil && ctx.Err() == nil {
-				send(kvstore.Snapshot{Err: s.explain("watch "+prefix, err)})
-				wait(ctx, min(pause, time.Second))
-			}
+	return kvstore.Feed(ctx, retry, func(ctx context.Context, send func([]kvstore.Pair)) error {
+		if err := s.follow(ctx, prefix, min(retry, probeEvery), send); err != nil {
+			return s.explain("watch "+prefix, err)
 		}
+		return nil
 	})
 }
 
@@ -35,7 +31,7 @@ type state struct {
 }
 
 // follow sends what is there at each change until something fails.
-func (s *Store) follow(ctx context.Context, prefix string, probe time.Duration, send func(kvstore.Snapshot)) error {
+func (s *Store) follow(ctx context.Context, prefix string, probe time.Duration, send func([]kvstore.Pair)) error {
 	session, err := begin(s.servers, readTimeout, maxAnswer, nil)
 	if err != nil {
 		return err
@@ -50,7 +46,7 @@ func (s *Store) follow(ctx context.Context, prefix string, probe time.Duration, 
 		if err != nil {
 			return err
 		}
-		send(kvstore.Snapshot{Pairs: now.pairs})
+		send(now.pairs)
 		for changed := false; !changed; {
 			select {
 			case <-ctx.Done():

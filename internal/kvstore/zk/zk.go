@@ -101,7 +101,6 @@ func (s *Store) Close() error {
 }
 
 // readSession gives the session that List and Get share.
-
 func (s *Store) readSession() (*session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
