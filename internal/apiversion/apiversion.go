@@ -28,6 +28,20 @@ func Parse(s string) (Version, error) {
 	return Version{int(maj), int(min)}, nil
 }
 
+// CutPath splits "/v1.41/info" into "1.41" and "/info". What looks like a version
+// may still be none that Parse takes; a path without one is rest.
+func CutPath(path string) (version, rest string, ok bool) {
+	after, found := strings.CutPrefix(path, "/v")
+	if !found {
+		return "", path, false
+	}
+	version, rest, found = strings.Cut(after, "/")
+	if !found || version == "" || strings.Trim(version, "0123456789.") != "" {
+		return "", path, false
+	}
+	return version, "/" + rest, true
+}
+
 func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
 
 // IsZero says that no version was given.

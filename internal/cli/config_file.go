@@ -140,7 +140,7 @@ func apply(flags *pflag.FlagSet, settings []setting, args []string) ([]string, e
 			}
 		case flag == nil || s.name == "config" || s.name == "help":
 			unknown = append(unknown, fmt.Sprintf("%q", s.name))
-		case flag.Changed:
+		case given(flags, flag):
 			both = append(both, s.name)
 		}
 	}
@@ -163,6 +163,13 @@ func apply(flags *pflag.FlagSet, settings []setting, args []string) ([]string, e
 		}
 	}
 	return args, nil
+}
+
+// given says whether a flag was given, by any of the names that it has.
+func given(flags *pflag.FlagSet, flag *pflag.Flag) bool {
+	found := false
+	flags.Visit(func(f *pflag.Flag) { found = found || f.Value == flag.Value })
+	return found
 }
 
 func set(flags *pflag.FlagSet, s setting) error {

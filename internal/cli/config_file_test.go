@@ -66,6 +66,7 @@ func TestConfigFile_saysWhatIsWrong(t *testing.T) {
 		{"a short name", `{"H": "unix:///x"}`, nil, `there is no flag "H"`},
 		{"a file in a file", `{"config": "x"}`, nil, `there is no flag "config"`},
 		{"a flag and the file", `{"strategy": "spread", "host": ["x"]}`, []string{"--strategy", "binpack", "-H", "y"}, "given both as a flag and in the file, where only one can count: strategy, host"},
+		{"a flag by its other name and the file", `{"advertise": "a:1", "cors": true}`, []string{"--addr", "b:1", "--api-enable-cors=false"}, "only one can count: advertise, cors"},
 		{"two discoveries", `{"discovery": "a:1"}`, []string{"b:1"}, "only one can count: discovery"},
 		{"a key twice", `{"host": "x", "host": "y"}`, nil, `"host" is there twice`},
 		{"a list for a flag that takes one value", `{"strategy": ["spread", "binpack"]}`, nil, `"strategy" takes one value, not a list`},

@@ -86,15 +86,9 @@ func (f *joinFlags) joining(args []string, getenv func(string) string, logger *s
 	if err != nil {
 		return nil, err
 	}
-	j := &joining{addr: f.advertise, logger: logger}
-	if j.addr == "" {
-		j.addr = firstEnv(getenv, "SKEP_ADVERTISE", "SWARM_ADVERTISE")
-	}
-	if j.addr == "" {
-		return nil, errors.New("missing mandatory --advertise flag")
-	}
-	if !isHostPort(j.addr) {
-		return nil, errors.New("--advertise should be of the form ip:port or hostname:port")
+	j := &joining{logger: logger}
+	if j.addr, err = advertised(f.advertise, getenv, "missing mandatory --advertise flag"); err != nil {
+		return nil, err
 	}
 	if j.delay, err = time.ParseDuration(f.delay); err != nil {
 		return nil, fmt.Errorf("invalid --delay: %w", err)
@@ -117,6 +111,21 @@ func (f *joinFlags) joining(args []string, getenv func(string) string, logger *s
 	}
 	j.backend, err = backends.New(url, discovery.Options{Heartbeat: j.heartbeat, TTL: j.ttl, Opts: kvs, Logger: logger})
 	return j, err
+}
+
+// advertised is the address of --advertise or, if it was not given, the
+// environment's. Missing is the error where there is none.
+func advertised(addr string, getenv func(string) string, missing string) (string, error) {
+	if addr == "" {
+		addr = firstEnv(getenv, "SKEP_ADVERTISE", "SWARM_ADVERTISE")
+	}
+	switch {
+	case addr == "":
+		return "", errors.New(missing)
+	case !isHostPort(addr):
+		return "", errors.New("--advertise should be of the form ip:port or hostname:port")
+	}
+	return addr, nil
 }
 
 // isHostPort takes any text for the host, as standalone Swarm did: who dials

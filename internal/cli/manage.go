@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -75,11 +76,10 @@ $SKEP_DISCOVERY is used.`,
 			if err != nil {
 				return err
 			}
-			cfg, err := f.config(args, os.Getenv)
+			cfg, err := f.config(args, os.Getenv, logger)
 			if err != nil {
 				return err
 			}
-			cfg.Logger = logger
 			if cfg.Experimental, err = cmd.Flags().GetBool(experimentalFlag); err != nil {
 				return err
 			}
@@ -132,8 +132,8 @@ func (f *manageFlags) register(cmd *cobra.Command) {
 }
 
 // config checks the flags, in the order in which standalone Swarm did.
-func (f *manageFlags) config(args []string, getenv func(string) string) (daemon.ManageConfig, error) {
-	cfg := daemon.ManageConfig{TLS: f.tls, Insecure: f.insecure, CORS: f.cors, FailureRetry: f.failureRetry, Hosts: f.hosts}
+func (f *manageFlags) config(args []string, getenv func(string) string, logger *slog.Logger) (daemon.ManageConfig, error) {
+	cfg := daemon.ManageConfig{TLS: f.tls, Insecure: f.insecure, CORS: f.cors, FailureRetry: f.failureRetry, Hosts: f.hosts, Logger: logger}
 	if err := f.tls.Check(); err != nil {
 		return cfg, err
 	}
@@ -150,7 +150,8 @@ func (f *manageFlags) config(args []string, getenv func(string) string) (daemon.
 	if f.failureRetry <= 0 {
 		return cfg, errors.New("invalid failure retry count")
 	}
-	if err := f.discovery(&cfg, args, getenv); err != nil {
+	opts, err := f.discovery(&cfg, args, getenv)
+	if err != nil {
 		return cfg, err
 	}
 	// Strategy and filters come before the options that the policy needs, too.
@@ -167,11 +168,14 @@ func (f *manageFlags) config(args []string, getenv func(string) string) (daemon.
 	if cfg.Policy, err = placement.NewPolicy(f.strategy, f.filters, overcommit); err != nil {
 		return cfg, err
 	}
+	if overcommit < 0 {
+		cfg.Logger.Warn("swarm.overcommit is below zero: a part of each engine's CPU and memory is never given away", "overcommit", overcommit)
+	}
 	if len(cfg.Hosts) == 0 {
 		cfg.Hosts = hostsOf(getenv)
 	}
 	if f.replication {
-		if cfg.Replication, err = f.replicated(args, getenv); err != nil {
+		if cfg.Replication, err = f.replicated(cfg.DiscoveryURL, opts, getenv); err != nil {
 			return cfg, err
 		}
 	}
@@ -179,31 +183,19 @@ func (f *manageFlags) config(args []string, getenv func(string) string) (daemon.
 }
 
 // replicated checks the flags of a manager among others.
-func (f *manageFlags) replicated(args []string, getenv func(string) string) (*daemon.Replication, error) {
-	r := &daemon.Replication{Advertise: f.advertise}
-	if r.Advertise == "" {
-		r.Advertise = firstEnv(getenv, "SKEP_ADVERTISE", "SWARM_ADVERTISE")
-	}
-	if r.Advertise == "" {
-		return nil, errors.New("--advertise address must be provided when using --leader-election")
-	}
-	if !isHostPort(r.Advertise) {
-		return nil, errors.New("--advertise should be of the form ip:port or hostname:port")
-	}
+func (f *manageFlags) replicated(url string, opts map[string]string, getenv func(string) string) (*daemon.Replication, error) {
+	r := &daemon.Replication{Discovery: url, Opts: opts}
 	var err error
+	if r.Advertise, err = advertised(f.advertise, getenv, "--advertise address must be provided when using --leader-election"); err != nil {
+		return nil, err
+	}
 	if r.TTL, err = time.ParseDuration(f.replicationTTL); err != nil {
 		return nil, fmt.Errorf("invalid --replication-ttl: %w", err)
 	}
 	if r.TTL <= 0 {
 		return nil, errors.New("--replication-ttl should be a positive number")
 	}
-	if r.Discovery, err = discoveryArg("manage", args, getenv); err != nil {
-		return nil, err
-	}
-	if r.Opts, err = parseOpts("--discovery-opt", f.discovOpts); err != nil {
-		return nil, err
-	}
-	switch scheme, _, _ := strings.Cut(r.Discovery, "://"); scheme {
+	switch scheme, _, _ := strings.Cut(url, "://"); scheme {
 	case "consul", "etcd", "zk":
 		return r, nil
 	default:
@@ -222,30 +214,25 @@ func (f *manageFlags) service(cfg *daemon.ManageConfig) error {
 	}
 	cfg.StateDir, cfg.MetricsAddr = f.stateDir, f.metricsAddr
 	cfg.StateRequired = f.stateDir != defaultStateDir
-	cfg.AuthZPlugins, cfg.PluginDirs = f.plugins, daemon.DockerPluginDirs()
+	cfg.AuthZPlugins = f.plugins
 	cfg.RefreshNodeFilter, cfg.RefreshNameFilter = f.refreshNodeFilter, f.refreshNameFilter
 	return nil
 }
 
-func (f *manageFlags) discovery(cfg *daemon.ManageConfig, args []string, getenv func(string) string) error {
-	url, err := discoveryArg("manage", args, getenv)
+// discovery finds out where the engines are, and gives the --discovery-opt.
+func (f *manageFlags) discovery(cfg *daemon.ManageConfig, args []string, getenv func(string) string) (opts map[string]string, err error) {
+	if cfg.DiscoveryURL, err = discoveryArg("manage", args, getenv); err != nil {
+		return nil, err
+	}
+	heartbeat, err := parseHeartbeat(f.heartbeat)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	cfg.DiscoveryURL = url
-	heartbeat, err := time.ParseDuration(f.heartbeat)
-	if err != nil {
-		return fmt.Errorf("invalid --heartbeat: %w", err)
+	if opts, err = parseOpts("--discovery-opt", f.discovOpts); err != nil {
+		return nil, err
 	}
-	if heartbeat < time.Second {
-		return errors.New("--heartbeat should be at least one second")
-	}
-	opts, err := parseOpts("--discovery-opt", f.discovOpts)
-	if err != nil {
-		return err
-	}
-	cfg.Discovery, err = backends.New(url, discovery.Options{Heartbeat: heartbeat, Opts: opts})
-	return err
+	cfg.Discovery, err = backends.New(cfg.DiscoveryURL, discovery.Options{Heartbeat: heartbeat, Opts: opts, Logger: cfg.Logger})
+	return opts, err
 }
 
 // clusterOptions reads the --cluster-opt. What is no number is an error here;
@@ -277,14 +264,13 @@ func (f *manageFlags) clusterOptions(cfg *daemon.ManageConfig) (overcommit float
 }
 
 func hostsOf(getenv func(string) string) []string {
-	for _, name := range []string{"SKEP_HOST", "SWARM_HOST"} {
-		if list := getenv(name); list != "" {
-			hosts := strings.Split(list, ",")
-			for i, host := range hosts {
-				hosts[i] = strings.TrimSpace(host)
-			}
-			return hosts
-		}
+	list := firstEnv(getenv, "SKEP_HOST", "SWARM_HOST")
+	if list == "" {
+		return []string{"tcp://127.0.0.1:2375"}
 	}
-	return []string{"tcp://127.0.0.1:2375"}
+	hosts := strings.Split(list, ",")
+	for i, host := range hosts {
+		hosts[i] = strings.TrimSpace(host)
+	}
+	return hosts
 }

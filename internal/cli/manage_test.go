@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,7 +23,7 @@ func manageError(t *testing.T, env map[string]string, args ...string) error {
 	cmd.SetErr(io.Discard)
 	f.register(cmd)
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		_, err := f.config(args, func(name string) string { return env[name] })
+		_, err := f.config(args, func(name string) string { return env[name] }, slog.New(slog.DiscardHandler))
 		return err
 	}
 	cmd.SetArgs(args)
@@ -136,6 +139,27 @@ func TestManage_takesDiscoveryFromTheEnvironment(t *testing.T) {
 	}
 }
 
+// What no list can say is said in the log.
+func TestManage_hearsItsDiscovery(t *testing.T) {
+	var f manageFlags
+	f.register(&cobra.Command{})
+	var log bytes.Buffer
+	cfg, err := f.config([]string{"file:///no/such/directory/engines"}, noEnv, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	updates := cfg.Discovery.Watch(ctx)
+	<-updates // the directory was to be watched before it
+	cancel()
+	for range updates {
+		// Until it is closed.
+	}
+	if !strings.Contains(log.String(), "changes are noticed at each heartbeat only") {
+		t.Errorf("it said %q", log.String())
+	}
+}
+
 func TestHostsOf_readsTheEnvironmentOrTakesLoopback(t *testing.T) {
 	env := map[string]string{"SWARM_HOST": "tcp://127.0.0.1:1, unix:///x"}
 	if got := hostsOf(func(n string) string { return env[n] }); len(got) != 2 || got[1] != "unix:///x" {
@@ -160,6 +184,9 @@ func TestMain_endsWithTheStatusThatScriptsExpect(t *testing.T) {
 		{"an unknown command", []string{"bogus"}, 0, ""},
 		{"a bad flag", []string{"manage", "--bogus"}, 1, "unknown flag: --bogus"},
 		{"a bad log level", []string{"--log-level", "zzz", "manage", "-H", "unix:///x", "nodes://10.0.0.1:2375"}, 1, `not a valid logrus Level: "zzz"`},
+		{"a plugin that is not there", []string{"manage", "-H", "tcp://127.0.0.1:0", "--authorization-plugin", "no-such-plugin", "nodes://127.0.0.1:1"}, 1, "authorization plugin no-such-plugin: not found"},
+		{"metrics for all", []string{"manage", "-H", "tcp://127.0.0.1:0", "--metrics-addr", "0.0.0.0:0", "nodes://127.0.0.1:1"}, 1, "--metrics-addr 0.0.0.0:0: profiles tell what runs"},
+		{"a certificate that is not there", []string{"manage", "-H", "tcp://127.0.0.1:0", "--tls", "--tlscert", "/nowhere/c", "--tlskey", "/nowhere/k", "nodes://127.0.0.1:1"}, 1, "read --tlscert: open /nowhere/c"},
 		{"plaintext to all the world", []string{"manage", "-H", "tcp://0.0.0.0:2375", "nodes://127.0.0.1:1"}, 1, "refusing to listen on 0.0.0.0:2375 without TLS"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -40,13 +40,10 @@ type Config struct {
 	// Ledger keeps what must be known for that over restarts; nil for nothing.
 	// No other cluster may use it.
 	Ledger Ledger
-	// Acting says whether this manager is the one that moves and removes
-	// containers by itself; nil for always. It is asked before each change.
-	Acting func() bool
-	// Term marks the context of what this manager decides to do by itself, so
-	// that nothing more of it is sent to an engine when the time is over in which
-	// it may; nil for never.
-	Term func(context.Context) context.Context
+	// Term says whether this manager is the one that moves and removes containers
+	// by itself now, and marks the context of what it then does, so that nothing
+	// more of it is sent to an engine once the term is over; nil for always.
+	Term func(context.Context) (_ context.Context, acting bool)
 
 	// Role says what this manager is among others, for [Cluster.Info]: "primary",
 	// or "replica" and the primary's address, empty if unknown. Nil for the only
@@ -79,10 +76,14 @@ type Cluster struct {
 	running     sync.WaitGroup // the engines' goroutines
 	images      imageCache
 	heldImages  heldImages
-	version     versionCache
+	version     atomic.Pointer[foundVersion] // what APIVersion found last
 	answers     answerBuffers
 	moves       *rescheduler
 	buildKit    buildKit
+
+	// changes counts what has changed of engines but for their containers: what is
+	// made of all of them is kept until it moves on.
+	changes atomic.Uint64
 
 	// scheduling is held while a container is placed, never during a call.
 	scheduling sync.Mutex
@@ -284,7 +285,7 @@ func (c *Cluster) reorder() {
 		return compareNatural(a.Address().String(), b.Address().String())
 	})
 	c.ordered = ordered
-	c.version.changes.Add(1)
+	c.changes.Add(1)
 }
 
 func named(m *member) bool { return m.Identity() != nil }
@@ -399,7 +400,7 @@ func (o *observer) EngineObjects(e *engine.Engine) {
 	}
 	m.view.objectsChanged()
 	c.roster.mark(m)
-	c.version.changes.Add(1)
+	c.changes.Add(1)
 	shown := shownOf(e)
 	changed := m.shown != shownEngine{} && m.shown != shown
 	if changed {

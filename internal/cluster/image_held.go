@@ -40,7 +40,7 @@ func (h *heldImages) put(image string, at uint64, by []holder) {
 // held gives the engines that have an image which no registry can give, so that
 // its containers must be made there; nil where that leaves out no engine.
 func (c *Cluster) held(image string) []holder {
-	at := c.version.changes.Load()
+	at := c.changes.Load()
 	by, known := c.heldImages.get(image, at)
 	if !known {
 		by = c.findHeld(parseImageRef(image))

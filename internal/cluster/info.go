@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/docker/go-units"
@@ -219,13 +218,7 @@ func cores(nano int64) string {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// versionCache keeps what APIVersion found until an engine changes: every
-// request asks for it.
-type versionCache struct {
-	changes atomic.Uint64 // of engines' states and identities
-	found   atomic.Pointer[foundVersion]
-}
-
+// foundVersion is kept until an engine changes: every request asks for it.
 type foundVersion struct {
 	version apiversion.Version
 	at      uint64 // changes when the search began
@@ -234,8 +227,8 @@ type foundVersion struct {
 // APIVersion is the newest version that every engine of the cluster speaks, as
 // far as skep does.
 func (c *Cluster) APIVersion() apiversion.Version {
-	at := c.version.changes.Load()
-	if found := c.version.found.Load(); found != nil && found.at == at {
+	at := c.changes.Load()
+	if found := c.version.Load(); found != nil && found.at == at {
 		return found.version
 	}
 	v := apiversion.Max
@@ -244,7 +237,7 @@ func (c *Cluster) APIVersion() apiversion.Version {
 			v = id.API
 		}
 	}
-	c.version.found.Store(&foundVersion{v, at})
+	c.version.Store(&foundVersion{v, at})
 	return v
 }
 

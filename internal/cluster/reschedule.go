@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -52,12 +53,12 @@ type rescheduler struct {
 	wake         chan struct{} // has room for one; never closed
 
 	mu      sync.Mutex
-	records map[string]*Record // by container ID; guarded by mu, as are all below
-	stale   map[string]bool    // records to be inspected (again)
-	study   map[string]bool    // records that are being inspected
-	unsaved map[string]bool    // records that the ledger does not have as they are
-	busy    map[string]bool    // swarm IDs, and containers in doubt, that a step is about
-	retry   map[string]retrying
+	records map[string]*Record   // by container ID; guarded by mu, as are all below
+	stale   map[string]bool      // records to be inspected (again)
+	study   map[string]bool      // records that are being inspected
+	unsaved map[string]bool      // records that the ledger does not have as they are
+	busy    map[string]bool      // swarm IDs that a step is about
+	retry   map[string]retrying  // by swarm ID, or container in doubt; those long due are forgotten
 	down    map[string]time.Time // addresses that do not answer, since when this was seen
 	absent  map[string]time.Time // addresses of records that no member has, likewise
 	doubts  doubts
@@ -334,16 +335,14 @@ func (h *hosts) of(rec *Record) (*member, hostState) {
 func (s *rescheduler) pass(ctx context.Context, work *sync.WaitGroup) (next time.Duration) {
 	h := s.survey()
 	s.mu.Lock()
+	maps.DeleteFunc(s.retry, func(_ string, r retrying) bool { return time.Since(r.due) > moveRetryMax })
 	groups := s.groups(h)
 	var actions []action
 	hidden := map[string]bool{}
-	for swarmID, replicas := range groups {
+	for _, replicas := range groups {
 		d := decide(replicas)
 		for _, id := range d.hidden {
 			hidden[id] = true
-		}
-		if len(d.actions) == 0 {
-			delete(s.retry, swarmID)
 		}
 		actions = append(actions, d.actions...)
 	}
@@ -352,8 +351,7 @@ func (s *rescheduler) pass(ctx context.Context, work *sync.WaitGroup) (next time
 
 	s.c.hide(hidden)
 	s.beginStudies(ctx, work, h)
-	// The term first: what is decided in one is not done in the next.
-	if term := s.c.term(ctx); !h.meeting && s.c.acting() {
+	if term, acting := s.c.term(ctx); acting && !h.meeting {
 		s.begin(term, work, actions)
 		s.beginDoubts(term, work, h)
 	}
@@ -366,24 +364,21 @@ func (s *rescheduler) pass(ctx context.Context, work *sync.WaitGroup) (next time
 // groups gives the replicas by swarm ID, where something may have to be
 // decided, and drops the records of what is no more; s.mu is held.
 func (s *rescheduler) groups(h *hosts) map[string][]replica {
-	all := map[string][]replica{}
+	all, absent := map[string][]replica{}, map[string]time.Time{}
 	for id, rec := range s.records {
 		m, host := h.of(rec)
 		if m == nil && host == hostUnsure && h.byAddress[rec.EngineAddress] == nil {
-			if since, known := s.absent[rec.EngineAddress]; !known {
-				s.absent[rec.EngineAddress] = time.Now()
-			} else if time.Since(since) > strangersFor {
+			since, known := s.absent[rec.EngineAddress]
+			if !known {
+				since = time.Now()
+			}
+			absent[rec.EngineAddress] = since
+			if time.Since(since) > strangersFor {
 				s.forgetLocked(id)
 				continue
 			}
-		} else {
-			delete(s.absent, rec.EngineAddress)
 		}
-		if host == hostAnswers && m.Container(id) == nil && time.Since(rec.Created) > lingerFor {
-			s.forgetLocked(id)
-			continue
-		}
-		if host == hostAnswers && m.Container(id) == nil && rec.seen {
+		if host == hostAnswers && m.Container(id) == nil && (rec.seen || time.Since(rec.Created) > lingerFor) {
 			s.forgetLocked(id)
 			continue
 		}
@@ -392,12 +387,10 @@ func (s *rescheduler) groups(h *hosts) map[string][]replica {
 			running: rec.Running, started: rec.Started, created: rec.Created,
 		})
 	}
-	for swarmID, replicas := range all {
-		if len(replicas) == 1 && replicas[0].host != hostFailed {
-			delete(all, swarmID)
-			delete(s.retry, swarmID)
-		}
-	}
+	s.absent = absent
+	maps.DeleteFunc(all, func(_ string, replicas []replica) bool {
+		return len(replicas) == 1 && replicas[0].host != hostFailed
+	})
 	return all
 }
 
@@ -432,7 +425,7 @@ func (s *rescheduler) ended(ctx context.Context, swarmID string, a action, err e
 		s.retry[swarmID] = retrying{r.failures + 1, time.Now().Add(wait)}
 	}
 	s.mu.Unlock()
-	if err != nil && ctx.Err() == nil && !errors.Is(err, errSuperfluous) && s.c.acting() {
+	if _, acting := s.c.term(ctx); acting && err != nil && ctx.Err() == nil && !errors.Is(err, errSuperfluous) {
 		s.failed.Add(1)
 		s.c.cfg.Logger.Warn("container of a failed engine: "+a.step.String()+" failed, trying again", "name", a.of.name, "container", a.of.id, "in", wait, "err", err)
 	}

@@ -33,8 +33,7 @@ func (s step) String() string {
 	}
 }
 
-// errSuperfluous ends a step whose reason has gone: the engine is back, or this
-// manager is no longer the one that acts.
+// errSuperfluous ends a step whose reason has gone: the engine is back.
 var errSuperfluous = errors.New("it is no longer needed")
 
 // carryOut does one step.
@@ -66,9 +65,6 @@ func (s *rescheduler) carryOut(ctx context.Context, a action, of Record) error {
 
 // stillNeeded says whether a step on behalf of a failed engine may go on.
 func (s *rescheduler) stillNeeded(of Record) error {
-	if !s.c.acting() {
-		return errSuperfluous
-	}
 	if m, host := s.survey().of(&of); m != nil && host == hostAnswers {
 		return fmt.Errorf("%w: engine %s answers again", errSuperfluous, m.Name())
 	}

@@ -36,9 +36,6 @@ func (s *rescheduler) supersede(ctx context.Context, a action) error {
 		return err
 	}
 	call := func(method, path string, query url.Values, in any) error {
-		if !s.c.acting() {
-			return errSuperfluous
-		}
 		err := m.Call(ctx, engine.Request{Method: method, Path: "/containers/" + ec.ID + path, Query: query}, in, nil)
 		if errdefs.IsNotFound(err) {
 			return nil // it has removed itself
@@ -159,7 +156,7 @@ func (s *rescheduler) removeUnused(ctx context.Context, e *engine.Engine, id str
 		return nil
 	case err != nil:
 		return err
-	case hasStarted(&now.State) || !s.c.acting():
+	case hasStarted(&now.State):
 		return errSuperfluous
 	}
 	err = e.Call(ctx, engine.Request{Method: http.MethodDelete, Path: "/containers/" + id}, nil, nil)

@@ -18,7 +18,7 @@ func TestReschedule_aReplicaThatHasNeverMetTheEngineLearnsOfItsContainers(t *tes
 	engines[0].AddContainer(web("a"))
 	engines[1].AddContainer(web("b"))
 	watching := moving()
-	watching.Acting = func() bool { return false }
+	watching.Term = func(ctx context.Context) (context.Context, bool) { return ctx, false }
 	primary, _, _ := manage(t, watching, engines, engines...)
 	enginetest.WaitHealthy(t, primary, 2)
 	recorded(t, watching, 2)
@@ -75,7 +75,7 @@ func TestReschedule_sendsNothingWhenTheTermIsOver(t *testing.T) {
 	var refused atomic.Int32
 	over.Store(true)
 	cfg := moving()
-	cfg.Term = func(ctx context.Context) context.Context {
+	cfg.Term = func(ctx context.Context) (context.Context, bool) {
 		ended := over.Load() // what was decided in a term that has ended stays undone
 		return engine.WithGate(ctx, func() error {
 			if ended {
@@ -83,7 +83,7 @@ func TestReschedule_sendsNothingWhenTheTermIsOver(t *testing.T) {
 				return errors.New("the term is over")
 			}
 			return nil
-		})
+		}), true
 	}
 	c, _, _ := manage(t, cfg, engines, engines...)
 	enginetest.WaitHealthy(t, c, 2)

@@ -6,13 +6,11 @@ import (
 	"github.com/skep/skep/internal/engine"
 )
 
-// acting says whether this manager may change something by itself.
-func (c *Cluster) acting() bool { return c.cfg.Acting == nil || c.cfg.Acting() }
-
-// term is a context for what this manager does by itself from now on.
-func (c *Cluster) term(ctx context.Context) context.Context {
+// term says whether this manager may change something by itself now, and gives
+// the context for that: what is decided in one term is not done in the next.
+func (c *Cluster) term(ctx context.Context) (_ context.Context, acting bool) {
 	if c.cfg.Term == nil {
-		return ctx
+		return ctx, true
 	}
 	return c.cfg.Term(ctx)
 }

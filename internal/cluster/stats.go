@@ -18,22 +18,16 @@ type Stats struct {
 
 // Stats counts what the cluster has. It asks no engine.
 func (c *Cluster) Stats() Stats {
-	s := Stats{Engines: map[string]int{}, Containers: map[string]int{"running": 0, "paused": 0, "stopped": 0}}
+	s := Stats{Engines: map[string]int{}, Containers: map[string]int{}}
 	for _, state := range []engine.State{engine.Pending, engine.Healthy, engine.Unhealthy, engine.Maintenance} {
 		s.Engines[state.String()] = 0
 	}
 	for _, m := range c.all() {
 		s.Engines[m.State().String()]++
-		for _, found := range m.Containers() {
-			switch st := &found.State; {
-			case st.Paused:
-				s.Containers["paused"]++
-			case st.Running || st.Restarting:
-				s.Containers["running"]++
-			default:
-				s.Containers["stopped"]++
-			}
-		}
+		part := m.info.get(m, c.engineStatus)
+		s.Containers["running"] += part.running
+		s.Containers["paused"] += part.paused
+		s.Containers["stopped"] += part.stopped
 	}
 	c.scheduling.Lock()
 	s.Reservations = len(c.reserved)

@@ -58,7 +58,6 @@ type ManageConfig struct {
 	Replication *Replication
 
 	AuthZPlugins []string // names, in the order in which they are asked
-	PluginDirs   dockerapi.PluginDirs
 	// MetricsAddr is where metrics and profiles are shown; "" for nowhere.
 	MetricsAddr string
 	// ShutdownTimeout is how long requests may go on after a stop; 0 for 10 s.
@@ -73,9 +72,6 @@ type ManageConfig struct {
 	Notify func(state string) error
 }
 
-// DockerPluginDirs are where Docker looks for plugins.
-func DockerPluginDirs() dockerapi.PluginDirs { return dockerapi.DockerPluginDirs() }
-
 // manager is a running `skep manage`.
 type manager struct {
 	cfg         ManageConfig
@@ -83,7 +79,6 @@ type manager struct {
 	cluster     *cluster.Cluster
 	metrics     *metrics.Metrics
 	authorizer  *dockerapi.Authorizer
-	server      *dockerapi.Server
 	service     serviceManager
 	replication *replication // nil for a manager that is alone
 }
@@ -115,8 +110,7 @@ func Manage(ctx context.Context, cfg ManageConfig) error {
 	}
 	defer m.replication.close()
 	if r := m.replication; r != nil {
-		clusterConfig.Acting, clusterConfig.Role = r.election.Acting, r.election.Role
-		clusterConfig.Term = r.whileActing
+		clusterConfig.Term, clusterConfig.Role = r.term, r.election.Role
 	}
 	if m.cluster, err = cluster.New(clusterConfig); err != nil {
 		return err
@@ -150,9 +144,9 @@ func (m *manager) run(ctx context.Context) error {
 	// way at a stop still need them.
 	serving, served := context.WithCancel(context.WithoutCancel(ctx))
 	defer served()
-	m.server = dockerapi.NewServer(m.front(serving, ctx, &wg), m.cfg.Logger)
+	server := dockerapi.NewServer(m.front(serving, ctx, &wg), m.cfg.Logger)
 	if m.cfg.ShutdownTimeout > 0 {
-		m.server.Grace = m.cfg.ShutdownTimeout
+		server.Grace = m.cfg.ShutdownTimeout
 	}
 	lists := make(chan []string)
 	wg.Go(func() { follow(ctx, m.cfg, lists) })
@@ -170,7 +164,7 @@ func (m *manager) run(ctx context.Context) error {
 		<-ctx.Done()
 		m.service.stopping()
 	})
-	err = m.server.Serve(ctx, listeners...)
+	err = server.Serve(ctx, listeners...)
 	cancel()
 	served()
 	wg.Wait()
@@ -218,7 +212,7 @@ func findAuthorizer(ctx context.Context, cfg ManageConfig) (*dockerapi.Authorize
 	}
 	var plugins []*dockerapi.Plugin
 	for _, name := range cfg.AuthZPlugins {
-		p, err := dockerapi.FindPlugin(ctx, name, cfg.PluginDirs)
+		p, err := dockerapi.FindPlugin(ctx, name, dockerapi.DockerPluginDirs())
 		if err != nil {
 			dockerapi.NewAuthorizer(cfg.Logger, plugins...).Close()
 			return nil, err
@@ -230,20 +224,17 @@ func findAuthorizer(ctx context.Context, cfg ManageConfig) (*dockerapi.Authorize
 
 // front is what answers at the doors.
 func (m *manager) front(ctx, stopping context.Context, wg *sync.WaitGroup) http.Handler {
-	door := m.frontDoor()
+	door, routers := m.frontDoor(), virtualEngine(m.cluster)
 	if m.replication == nil {
-		return m.virtualEngine(door)
+		return dockerapi.NewHandler(door, routers...)
 	}
 	// Plugins, log and metrics stand in front of what is sent on, too.
-	inner := door
-	inner.Authorizer, inner.Observe = nil, nil
-	return m.replication.front(ctx, stopping, wg, m.cluster, m.virtualEngine(inner), m.credentials.Dial, door)
+	return dockerapi.Guard(door, m.replication.front(ctx, stopping, wg, m.cluster, dockerapi.Routes(door, routers...), m.credentials.Dial))
 }
 
 // virtualEngine is the API of many engines as one.
-func (m *manager) virtualEngine(o dockerapi.Options) http.Handler {
-	c := m.cluster
-	return dockerapi.NewHandler(o,
+func virtualEngine(c *cluster.Cluster) []dockerapi.Router {
+	return []dockerapi.Router{
 		system.New(c),
 		container.New(c),
 		exec.New(c),
@@ -252,7 +243,7 @@ func (m *manager) virtualEngine(o dockerapi.Options) http.Handler {
 		network.New(c),
 		volume.New(c),
 		swarm.New(),
-	)
+	}
 }
 
 // frontDoor is what is the same for whatever answers behind it.

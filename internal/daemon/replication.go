@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/skep/skep/internal/cluster"
-	"github.com/skep/skep/internal/dockerapi"
 	"github.com/skep/skep/internal/election"
 	"github.com/skep/skep/internal/engine"
 	"github.com/skep/skep/internal/kvstore"
@@ -40,7 +39,7 @@ func newReplication(cfg *Replication, logger *slog.Logger) (*replication, error)
 		return nil, nil
 	}
 	scheme, rest, _ := strings.Cut(cfg.Discovery, "://")
-	store, prefix, err := stores.Open(scheme, rest, cfg.Opts)
+	store, prefix, err := stores.Open(scheme, rest, cfg.Opts, logger)
 	if err != nil {
 		return nil, fmt.Errorf("open the store of the election: %w", err)
 	}
@@ -71,7 +70,7 @@ const handover = time.Second
 // front is what answers at this manager: local while it is the primary, else
 // the primary. Its goroutines end with ctx, and wg waits for them. When stopping
 // is done, this manager gives up its place while requests are still under way.
-func (r *replication) front(ctx, stopping context.Context, wg *sync.WaitGroup, c *cluster.Cluster, local http.Handler, dial engine.DialFunc, o dockerapi.Options) http.Handler {
+func (r *replication) front(ctx, stopping context.Context, wg *sync.WaitGroup, c *cluster.Cluster, local http.Handler, dial engine.DialFunc) http.Handler {
 	local = telling(c, local)
 	wg.Go(func() { r.learn(ctx, c, dial) })
 	h := replica.New(replica.Config{
@@ -91,7 +90,7 @@ func (r *replication) front(ctx, stopping context.Context, wg *sync.WaitGroup, c
 		case <-ctx.Done():
 		}
 	})
-	return dockerapi.Guard(o, h)
+	return h
 }
 
 // whileActing keeps what a request has not yet sent to an engine from being
@@ -108,4 +107,12 @@ func (r *replication) whileActing(ctx context.Context) context.Context {
 		}
 		return nil
 	})
+}
+
+// term is whileActing for what the cluster does by itself, and says whether that
+// may be anything now. The context comes first: it is that of this term or of
+// none, should another begin in between.
+func (r *replication) term(ctx context.Context) (_ context.Context, acting bool) {
+	ctx = r.whileActing(ctx)
+	return ctx, r.election.Acting()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/skep/skep/internal/cluster"
@@ -71,7 +72,8 @@ func (r *replication) learn(ctx context.Context, c *cluster.Cluster, dial engine
 func strandedAt(ctx context.Context, transport *http.Transport, primary string) ([]cluster.Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, strandedTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+primary+strandedPath, nil)
+	u := url.URL{Scheme: "http", Host: primary, Path: strandedPath} // an address may have a zone
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -90,5 +92,8 @@ func strandedAt(ctx context.Context, transport *http.Transport, primary string) 
 		return nil, fmt.Errorf("its answer has more than %d bytes", maxStranded)
 	}
 	var records []cluster.Record
-	return records, json.Unmarshal(body, &records)
+	if err := json.Unmarshal(body, &records); err != nil {
+		return nil, fmt.Errorf("its answer cannot be read: %w", err) // nor half of it
+	}
+	return records, nil
 }

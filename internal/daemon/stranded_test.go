@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -47,18 +48,33 @@ func TestStranded_aPrimaryTellsItsReplicas(t *testing.T) {
 	}
 }
 
+func TestStranded_aPrimaryMayHaveALinkLocalAddress(t *testing.T) {
+	const advertised = "[fe80::1%eth0]:2375"
+	primary := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `[{"ID":"c1"}]`) }))
+	defer primary.Close()
+	dialled := ""
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(_ context.Context, _, address string) (net.Conn, error) {
+		dialled = address
+		return net.Dial("tcp", primary.Listener.Addr().String())
+	}}
+	if told, err := strandedAt(t.Context(), transport, advertised); err != nil || len(told) != 1 || dialled != advertised {
+		t.Errorf("%s was asked, and tells %v, %v", dialled, told, err)
+	}
+}
+
 func TestStranded_whatIsNoAnswerIsAnError(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
-		"refused":  func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no such page", http.StatusNotFound) },
-		"no JSON":  func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") },
-		"too long": func(w http.ResponseWriter, _ *http.Request) { endless(w) },
+		"refused":   func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no such page", http.StatusNotFound) },
+		"no JSON":   func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") },
+		"half good": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `[{"ID":"c1"},{"ID":2}]`) },
+		"too long":  func(w http.ResponseWriter, _ *http.Request) { endless(w) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			other := httptest.NewServer(answer)
 			defer other.Close()
 			told, err := strandedAt(context.Background(), &http.Transport{DisableKeepAlives: true}, strings.TrimPrefix(other.URL, "http://"))
-			if err == nil {
-				t.Errorf("it was taken for %v", told)
+			if err == nil || told != nil {
+				t.Errorf("it was taken for %v, %v", told, err)
 			}
 		})
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
@@ -207,15 +206,9 @@ const publicCAChild = "SKEP_TEST_PUBLIC_CA"
 
 func TestTLSVerify_aCAOfTheSystemIsNotOurs(t *testing.T) {
 	if os.Getenv(publicCAChild) == "" {
-		public := newAuthority(t)
-		bundle := filepath.Join(t.TempDir(), "public.pem")
-		text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: public.cert.Raw})
-		if err := os.WriteFile(bundle, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		public.files("stranger")
+		dir := newAuthority(t).Files("stranger")
 		cmd := exec.Command(os.Args[0], "-test.run", "^TestTLSVerify_aCAOfTheSystemIsNotOurs$", "-test.v")
-		cmd.Env = append(os.Environ(), publicCAChild+"="+public.dir, "SSL_CERT_FILE="+bundle, "SSL_CERT_DIR="+t.TempDir())
+		cmd.Env = append(os.Environ(), publicCAChild+"="+dir, "SSL_CERT_FILE="+filepath.Join(dir, "ca.pem"), "SSL_CERT_DIR="+t.TempDir())
 		out, err := cmd.CombinedOutput()
 		if err != nil || !strings.Contains(string(out), "--- PASS: TestTLSVerify_aCAOfTheSystemIsNotOurs") {
 			t.Errorf("%v\n%s", err, out)
@@ -223,7 +216,7 @@ func TestTLSVerify_aCAOfTheSystemIsNotOurs(t *testing.T) {
 		return
 	}
 	dir := os.Getenv(publicCAChild)
-	stranger := TLSFiles{Enable: true, Cert: filepath.Join(dir, "stranger.pem"), Key: filepath.Join(dir, "stranger-key.pem")}
+	stranger := TLSFiles{Enable: true, Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 
 	ours := newAuthority(t)
 	addr := door(t, mustLoad(t, ours.files("server")))

@@ -90,8 +90,8 @@ func (p *plugin) told() []asked {
 	return append([]asked(nil), p.calls...)
 }
 
-// guarded serves routes behind plugins.
-func guarded(t *testing.T, plugins []*plugin, all ...dockerapi.Route) *frontDoor {
+// asking are options with plugins that are asked.
+func asking(t *testing.T, plugins ...*plugin) dockerapi.Options {
 	t.Helper()
 	var found []*dockerapi.Plugin
 	for _, p := range plugins {
@@ -104,7 +104,13 @@ func guarded(t *testing.T, plugins []*plugin, all ...dockerapi.Route) *frontDoor
 	o := options()
 	o.Authorizer = dockerapi.NewAuthorizer(slog.New(slog.DiscardHandler), found...)
 	t.Cleanup(o.Authorizer.Close)
-	return openHandler(t, dockerapi.NewHandler(o, routes(all)))
+	return o
+}
+
+// guarded serves routes behind plugins.
+func guarded(t *testing.T, plugins []*plugin, all ...dockerapi.Route) *frontDoor {
+	t.Helper()
+	return openHandler(t, dockerapi.NewHandler(asking(t, plugins...), routes(all)))
 }
 
 func allowAll(asked) string { return allow }

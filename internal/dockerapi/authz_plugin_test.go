@@ -20,17 +20,11 @@ import (
 
 func TestAuthZ_aPluginThatIsGoneHasAllowedNothing(t *testing.T) {
 	p := newPluginServer(t, "p", allowAll)
-	found, err := dockerapi.FindPlugin(context.Background(), "p", p.dirs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer found.Close()
+	o := asking(t, p)
 	if err := os.Remove(filepath.Join(p.dirs.Sockets[0], "p.sock")); err != nil {
 		t.Fatal(err)
 	}
-	found.Close() // the connection that was open
-	o := options()
-	o.Authorizer = dockerapi.NewAuthorizer(slog.New(slog.DiscardHandler), found)
+	o.Authorizer.Close() // the connection that was open
 	w := httptest.NewRecorder()
 	dockerapi.NewHandler(o, routes{route("GET", "/x", echoBody)}).ServeHTTP(w, httptest.NewRequest("GET", "/x", nil))
 	if w.Code != 500 || !strings.Contains(w.Body.String(), "plugin p failed with error") {

@@ -1,14 +1,12 @@
 package dockerapi_test
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -145,13 +143,7 @@ func TestAuthZ_archivesAndPasswordsAreNotShown(t *testing.T) {
 
 func TestAuthZ_theUserIsWhoTheCertificateSays(t *testing.T) {
 	p := newPluginServer(t, "p", allowAll)
-	found, err := dockerapi.FindPlugin(context.Background(), "p", p.dirs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer found.Close()
-	o := options()
-	o.Authorizer = dockerapi.NewAuthorizer(slog.New(slog.DiscardHandler), found)
+	o := asking(t, p)
 	h := dockerapi.NewHandler(o, routes{route("GET", "/x", echoBody)})
 	r := httptest.NewRequest("GET", "/x", nil)
 	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{Raw: []byte("ada's"), Subject: pkix.Name{CommonName: "ada"}}, {Subject: pkix.Name{CommonName: "her CA"}}}}
@@ -173,13 +165,7 @@ func TestGuard_asksPluginsInFrontOfAnyHandler(t *testing.T) {
 		}
 		return allow
 	})
-	found, err := dockerapi.FindPlugin(context.Background(), "p", p.dirs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer found.Close()
-	o := options()
-	o.Authorizer = dockerapi.NewAuthorizer(slog.New(slog.DiscardHandler), found)
+	o := asking(t, p)
 	h := dockerapi.Guard(o, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.Path) }))
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("GET", "/v1.41//info", nil))

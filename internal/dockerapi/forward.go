@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/skep/skep/internal/engine"
@@ -55,7 +54,7 @@ func Forward(w http.ResponseWriter, r *http.Request, to *engine.Engine, path str
 
 func forwarded(r *http.Request, path string, o ForwardOptions) engine.Request {
 	out := engine.Request{
-		Method: r.Method, Path: path, Query: o.Query, Header: endToEnd(r.Header),
+		Method: r.Method, Path: path, Query: o.Query, Header: rawstream.EndToEnd(r.Header),
 		Body: r.Body, Length: r.ContentLength, Version: VersionOf(r),
 	}
 	if out.Query == nil {
@@ -71,20 +70,6 @@ func forwarded(r *http.Request, path string, o ForwardOptions) engine.Request {
 	return out
 }
 
-// endToEnd gives the headers that are meant for the engine.
-func endToEnd(h http.Header) http.Header {
-	h = h.Clone()
-	for _, list := range h.Values("Connection") {
-		for name := range strings.SplitSeq(list, ",") {
-			h.Del(strings.TrimSpace(name))
-		}
-	}
-	for _, name := range []string{"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length"} {
-		h.Del(name)
-	}
-	return h
-}
-
 // ours are the headers that speak of the server one is connected to.
 func ours(name string) bool {
 	switch name {
@@ -95,50 +80,38 @@ func ours(name string) bool {
 }
 
 func copyHeader(to, from http.Header) {
-	for name, values := range endToEnd(from) {
+	for name, values := range rawstream.EndToEnd(from) {
 		if !ours(name) {
 			to[name] = values
 		}
 	}
 }
 
-// passOn copies an answer, and flushes what comes as it comes: logs, events and
-// progress are watched by people.
+// passOn copies an answer as it comes.
 func passOn(w http.ResponseWriter, resp *http.Response, o ForwardOptions) {
 	copyHeader(w.Header(), resp.Header)
-	if length := resp.Header["Content-Length"]; resp.ContentLength >= 0 && len(length) > 0 {
-		w.Header()["Content-Length"] = length
-	}
-	w.WriteHeader(resp.StatusCode)
-	flush := http.NewResponseController(w).Flush
-	if resp.ContentLength != 0 {
-		_ = flush()
-	}
 	body := io.Reader(resp.Body)
 	if o.HoldBody {
 		body = &held{body: body}
 	}
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := body.Read(buf)
-		if err != nil && o.BodyRead != nil {
-			o.BodyRead()
-		}
-		if n > 0 {
-			if _, werr := w.Write(buf[:n]); werr != nil {
-				return
-			}
-			_ = flush()
-		}
-		if err == io.EOF {
-			return
-		}
-		if err != nil {
-			// The status is out; only a broken connection can tell that the
-			// answer is not whole.
-			panic(http.ErrAbortHandler)
-		}
+	if o.BodyRead != nil {
+		body = &told{body, o.BodyRead}
 	}
+	rawstream.PassOn(w, resp, body)
+}
+
+// told is a body that tells of its end before its last part is passed on.
+type told struct {
+	io.Reader
+	ended func()
+}
+
+func (t *told) Read(p []byte) (int, error) {
+	n, err := t.Reader.Read(p)
+	if err != nil {
+		t.ended()
+	}
+	return n, err
 }
 
 // held is a body of which nothing can be read before its end has come, and
@@ -176,7 +149,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, to *engine.Engine, path str
 		}
 	}
 	// Not the request's context: it ends with a client's early end of input.
-	wait, cancel := context.WithTimeout(stopOf(r), upgradeTimeout)
+	wait, cancel := context.WithTimeout(rawstream.StopOf(r), upgradeTimeout)
 	defer cancel()
 	h, err := to.Hijack(wait, req)
 	if err != nil {
@@ -192,7 +165,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, to *engine.Engine, path str
 	defer h.Conn.Close()
 	if !h.Upgraded {
 		defer h.Response.Body.Close()
-		stop := context.AfterFunc(stopOf(r), func() { h.Conn.Close() })
+		stop := context.AfterFunc(rawstream.StopOf(r), func() { h.Conn.Close() })
 		defer stop()
 		if o.Refused != nil {
 			late := context.AfterFunc(wait, func() { h.Conn.Close() })
@@ -213,6 +186,6 @@ func Upgrade(w http.ResponseWriter, r *http.Request, to *engine.Engine, path str
 	if err := rawstream.WriteHead(conn, h.Response); err != nil {
 		return nil
 	}
-	rawstream.Splice(stopOf(r), conn, buffered.Reader, h.Conn, h.Reader)
+	rawstream.Splice(rawstream.StopOf(r), conn, buffered.Reader, h.Conn, h.Reader)
 	return nil
 }

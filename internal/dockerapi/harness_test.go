@@ -54,11 +54,16 @@ func open(t *testing.T, all ...dockerapi.Route) *frontDoor {
 
 func openHandler(t *testing.T, h http.Handler) *frontDoor {
 	t.Helper()
+	return openServer(t, dockerapi.NewServer(h, slog.New(slog.DiscardHandler)))
+}
+
+func openServer(t *testing.T, s *dockerapi.Server) *frontDoor {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &frontDoor{t: t, addr: l.Addr().String(), server: dockerapi.NewServer(h, slog.New(slog.DiscardHandler))}
+	d := &frontDoor{t: t, addr: l.Addr().String(), server: s}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

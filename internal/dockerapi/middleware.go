@@ -28,9 +28,6 @@ type Options struct {
 	Observe func(Observation)
 }
 
-// wrap puts the middleware around the routes, the outermost first.
-func (o Options) wrap(routes http.Handler) http.Handler { return Guard(o, o.version(routes)) }
-
 // Guard puts all middleware around h but the one that cuts the version off the
 // path: for what sends requests on as they are, to another manager say. They
 // are authorized here, where it is known who sends them.
@@ -131,7 +128,7 @@ func (o Options) headers(next http.Handler) http.Handler {
 // version reads the version from the path, and cuts it off for the routes.
 func (o Options) version(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		given, rest, ok := cutVersion(r.URL.Path)
+		given, rest, ok := apiversion.CutPath(r.URL.Path)
 		if !ok {
 			next.ServeHTTP(w, withVersion(r, o.APIVersion()))
 			return

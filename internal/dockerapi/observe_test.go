@@ -1,16 +1,12 @@
 package dockerapi_test
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/skep/skep/internal/dockerapi"
 )
@@ -68,78 +64,4 @@ func TestObserve_aStreamIsToldWhenItBegins(t *testing.T) {
 	}
 	close(goOn)
 	_, _ = io.ReadAll(resp.Body)
-}
-
-// A connection that was taken over is none of the HTTP server's business, and
-// yet nothing may run when Serve has returned.
-func TestServe_returnsWhenTakenConnectionsHaveEnded(t *testing.T) {
-	arrived, left := make(chan struct{}), make(chan struct{})
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer close(left)
-		defer conn.Close()
-		close(arrived)
-		<-r.Context().Done()
-	})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := dockerapi.NewServer(h, slog.New(slog.DiscardHandler))
-	s.Grace = 100 * time.Millisecond
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, l) }()
-	conn, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	<-arrived
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	select {
-	case <-left:
-	default:
-		t.Error("it goes on")
-	}
-}
-
-func TestServe_aRequestThatDoesNotEndDoesNotKeepItFromEnding(t *testing.T) {
-	arrived, goOn := make(chan struct{}), make(chan struct{})
-	ended := make(chan struct{})
-	h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		defer close(ended)
-		close(arrived)
-		<-goOn // deaf to all contexts
-	})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := dockerapi.NewServer(h, slog.New(slog.DiscardHandler))
-	s.Grace = 50 * time.Millisecond
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, l) }()
-	conn, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	<-arrived
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	close(goOn)
-	<-ended
 }

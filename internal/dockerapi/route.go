@@ -26,8 +26,12 @@ type Route struct {
 // Router is a group of routes.
 type Router interface{ Routes() []Route }
 
-// NewHandler joins routers into one handler, in their order.
-func NewHandler(o Options, routers ...Router) http.Handler {
+// NewHandler joins routers into one handler, in their order, behind [Guard].
+func NewHandler(o Options, routers ...Router) http.Handler { return Guard(o, Routes(o, routers...)) }
+
+// Routes is a NewHandler without its guard: for what stands behind another
+// handler, and is guarded together with that.
+func Routes(o Options, routers ...Router) http.Handler {
 	// Paths are taken as they are: cleaned ones would be answered with a
 	// redirect that has lost its version, and "/web" is a name of a container.
 	m := mux.NewRouter().SkipClean(true)
@@ -43,7 +47,7 @@ func NewHandler(o Options, routers ...Router) http.Handler {
 		writeError(w, http.StatusNotFound, "page not found")
 	})
 	m.NotFoundHandler, m.MethodNotAllowedHandler = notFound, notFound
-	return o.wrap(m)
+	return o.version(m)
 }
 
 func handle(route Route) http.Handler {
@@ -67,19 +71,6 @@ func VersionOf(r *http.Request) apiversion.Version {
 
 func withVersion(r *http.Request, v apiversion.Version) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), versionKey{}, v))
-}
-
-// cutVersion splits "/v1.41/info" into its version and path.
-func cutVersion(path string) (version, rest string, ok bool) {
-	after, found := strings.CutPrefix(path, "/v")
-	if !found {
-		return "", path, false
-	}
-	version, rest, found = strings.Cut(after, "/")
-	if !found || version == "" || strings.Trim(version, "0123456789.") != "" {
-		return "", path, false
-	}
-	return version, "/" + rest, true
 }
 
 // Bool reads a boolean of a query as engines do: "", 0, no, false and none are

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/skep/skep/internal/rawstream"
 )
 
 const (
@@ -47,7 +49,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodGet {
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
-		defer context.AfterFunc(stopOf(r), cancel)()
+		defer context.AfterFunc(rawstream.StopOf(r), cancel)()
 		r = r.WithContext(ctx)
 	}
 	(*s.handler.Load()).ServeHTTP(w, r)
@@ -63,7 +65,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	defer cancel()
 	server := &http.Server{
 		Handler: s, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		BaseContext: func(net.Listener) context.Context { return context.WithValue(base, stopKey{}, streaming) },
+		BaseContext: func(net.Listener) context.Context { return rawstream.WithStop(base, streaming) },
 		ErrorLog:    slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 	errs := make(chan error, len(listeners))
@@ -144,16 +146,4 @@ func (u *underWay) wait(ctx context.Context) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-type stopKey struct{}
-
-// stopOf is done when the server stops. A request's own context is no measure
-// of a hijacked connection: it ends with the first end of input, and attached
-// clients end theirs long before they have read all output.
-func stopOf(r *http.Request) context.Context {
-	if stop, ok := r.Context().Value(stopKey{}).(context.Context); ok {
-		return stop
-	}
-	return context.WithoutCancel(r.Context())
 }

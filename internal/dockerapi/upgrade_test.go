@@ -112,6 +112,37 @@ func TestUpgrade_outputComesLongAfterTheEndOfInput(t *testing.T) {
 	}
 }
 
+// curl asks whether a body is wanted before it sends one. The door answers that
+// itself: of the engine's answers, only the last one is awaited.
+func TestUpgrade_aClientThatAsksWhetherItsBodyIsWanted(t *testing.T) {
+	e := newEngine(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "%sgot %s", head101, body)
+	})
+	d := open(t, route("POST", "/exec/{id}/start", upgrade(e)))
+	conn := d.dial()
+	_, _ = io.WriteString(conn, "POST /exec/x/start HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}")
+	in := bufio.NewReader(conn)
+	for _, want := range []int{http.StatusContinue, http.StatusSwitchingProtocols} {
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != want {
+			t.Fatalf("answered %s, want %d", resp.Status, want)
+		}
+	}
+	if got, err := io.ReadAll(in); string(got) != "got {}" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // A client may end its input before the engine has even agreed.
 func TestUpgrade_inputThatEndsBeforeTheAnswer(t *testing.T) {
 	ended := make(chan struct{})

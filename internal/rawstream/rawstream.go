@@ -1,6 +1,7 @@
-// Package rawstream is what every room does alike with a connection that stops
-// being HTTP, as those of attach, exec and builds do: it tells that an answer
-// begins a stream, passes on its head, and carries the bytes both ways.
+// Package rawstream is what every room does alike that passes on what it does not
+// read: the headers that go all the way, the body of an answer as it comes, and
+// connections that stop being HTTP, as those of attach, exec and builds do, for as
+// long as the server lets them.
 //
 // It opens and closes no connections but those that it is handed.
 package rawstream

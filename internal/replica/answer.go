@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+
+	"github.com/skep/skep/internal/rawstream"
 )
 
 // statusClientGone is what proxies log for a client that did not wait; nobody
@@ -30,13 +32,22 @@ func unreachable(reason, address string) string {
 // fail answers after a try that must not be repeated.
 func (h *Handler) fail(w http.ResponseWriter, j *job, f failure) {
 	switch {
-	case !j.upgrade && j.r.Context().Err() != nil:
-		w.WriteHeader(statusClientGone)
+	case !j.upgrade && j.ended().Err() != nil:
+		h.end(w, j)
 	case j.isOrder() && !isUnsent(f.err):
 		writeError(w, http.StatusInternalServerError, unreachable(f.err.Error()+"; it is not known whether it has carried this out: look before you try again", f.address))
 	default:
 		writeError(w, http.StatusServiceUnavailable, unreachable(f.err.Error(), f.address))
 	}
+}
+
+// end answers a request that has ended before its answer came.
+func (h *Handler) end(w http.ResponseWriter, j *job) {
+	if rawstream.StopOf(j.r).Err() != nil {
+		writeError(w, http.StatusServiceUnavailable, errStopping.Error())
+		return
+	}
+	w.WriteHeader(statusClientGone)
 }
 
 // giveUp answers when a request has waited long enough.

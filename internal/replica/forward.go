@@ -2,15 +2,14 @@ package replica
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"io"
+	"maps"
 	"net"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/skep/skep/internal/rawstream"
 )
 
 const (
@@ -24,13 +23,9 @@ const (
 	continueTimeout = time.Minute
 )
 
-// keepAlive ends connections to a machine that is gone within half a minute.
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
-
 func (h *Handler) newTransport() *http.Transport {
-	dial := func(ctx context.Context, _, address string) (net.Conn, error) { return h.dial(ctx, address) }
 	return &http.Transport{
-		DialContext: dial, DialTLSContext: dial,
+		DialContext:         func(ctx context.Context, _, address string) (net.Conn, error) { return h.dial(ctx, address) },
 		MaxIdleConnsPerHost: maxIdle, IdleConnTimeout: idleTimeout,
 		MaxResponseHeaderBytes: maxHead, ExpectContinueTimeout: continueTimeout,
 		DisableCompression: true, // bytes are passed on as they are
@@ -46,20 +41,7 @@ func (h *Handler) dial(ctx context.Context, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, unsentError{err}
 	}
-	if h.cfg.TLS == nil {
-		return conn, nil
-	}
-	cfg := h.cfg.TLS.Clone()
-	cfg.NextProtos = []string{"http/1.1"} // HTTP/2 has no connections to hijack
-	if cfg.ServerName == "" {
-		cfg.ServerName, _, _ = net.SplitHostPort(address)
-	}
-	secure := tls.Client(conn, cfg)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		conn.Close()
-		return nil, unsentError{err}
-	}
-	return secure, nil
+	return conn, nil
 }
 
 func isUnsent(err error) bool {
@@ -67,45 +49,19 @@ func isUnsent(err error) bool {
 	return unsent
 }
 
-func (h *Handler) url(address, path string) string {
-	u := url.URL{Scheme: h.scheme(), Host: address, Path: path}
-	return u.String()
-}
-
-func (h *Handler) scheme() string {
-	if h.cfg.TLS != nil {
-		return "https"
-	}
-	return "http"
-}
-
 // outgoing is the request as the primary gets it.
 func (h *Handler) outgoing(ctx context.Context, j *job, p *peer) *http.Request {
 	u := *j.r.URL
-	u.Scheme, u.Host, u.User = h.scheme(), p.address, nil
+	u.Scheme, u.Host, u.User = "http", p.address, nil // Dial knows of TLS
 	out := &http.Request{
 		Method: j.r.Method, URL: &u, Host: j.r.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: endToEnd(j.r.Header), Body: j.attempt(), ContentLength: j.r.ContentLength,
+		Header: rawstream.EndToEnd(j.r.Header), Body: j.attempt(), ContentLength: j.r.ContentLength,
 	}
 	if _, ok := out.Header["User-Agent"]; !ok {
 		out.Header["User-Agent"] = []string{""} // none of ours instead
 	}
 	out.Header.Set(forwardedBy, h.cfg.Advertise)
 	return out.WithContext(ctx)
-}
-
-// endToEnd gives the headers that are not about one connection.
-func endToEnd(from http.Header) http.Header {
-	h := from.Clone()
-	for _, list := range from.Values("Connection") {
-		for name := range strings.SplitSeq(list, ",") {
-			h.Del(strings.TrimSpace(name))
-		}
-	}
-	for _, name := range []string{"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Expect"} {
-		h.Del(name)
-	}
-	return h
 }
 
 // forward has the primary answer an ordinary request. An error is returned only
@@ -189,39 +145,11 @@ func refusal(resp *http.Response) error {
 	return nil
 }
 
-// passOn copies an answer, and flushes what comes as it comes: logs, events and
-// progress are watched by people.
+// passOn copies an answer as it comes.
 func passOn(w http.ResponseWriter, resp *http.Response) {
 	header := w.Header()
-	for name, values := range endToEnd(resp.Header) {
-		header[name] = values
-	}
-	if length := resp.Header["Content-Length"]; resp.ContentLength >= 0 && len(length) > 0 {
-		header["Content-Length"] = length
-	}
-	w.WriteHeader(resp.StatusCode)
-	flush := http.NewResponseController(w).Flush
-	if resp.ContentLength != 0 {
-		_ = flush()
-	}
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := resp.Body.Read(buf)
-		if n > 0 {
-			if _, werr := w.Write(buf[:n]); werr != nil {
-				return
-			}
-			_ = flush()
-		}
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			// The status is out; only a broken connection can tell that the
-			// answer is not whole.
-			panic(http.ErrAbortHandler)
-		}
-	}
+	maps.Copy(header, rawstream.EndToEnd(resp.Header))
+	rawstream.PassOn(w, resp, resp.Body)
 	for name, values := range resp.Trailer {
 		header[http.TrailerPrefix+name] = values
 	}

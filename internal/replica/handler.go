@@ -2,7 +2,6 @@ package replica
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -29,7 +28,6 @@ type Config struct {
 	Local http.Handler
 	// Advertise is this manager's address; the primary sees it as the forwarder.
 	Advertise string
-	TLS       *tls.Config // towards other managers; nil for plaintext
 	// Wait is how long a request may wait for a primary that can be reached; 0
 	// is DefaultWait. It should be longer than a take-over takes.
 	Wait time.Duration
@@ -40,7 +38,8 @@ type Config struct {
 	// and are served here, for those who send to engines: a manager may lose its
 	// lease between taking a request and carrying it out.
 	Writing func(context.Context) context.Context
-	// Dial opens connections to other managers; nil for the network.
+	// Dial opens connections to other managers, with TLS where they have it; nil
+	// for plain ones.
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	Logger *slog.Logger // nil discards
 }
@@ -91,7 +90,7 @@ func New(cfg Config) *Handler {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Dial == nil {
-		cfg.Dial = (&net.Dialer{Timeout: dialTimeout, KeepAliveConfig: keepAlive}).DialContext
+		cfg.Dial = new(net.Dialer).DialContext
 	}
 	h := &Handler{cfg: cfg, waiting: make(chan struct{}, maxWaiting), peers: map[string]*peer{}}
 	h.stop, h.cancel = context.WithCancelCause(context.Background())
@@ -178,8 +177,8 @@ func (h *Handler) delegate(w http.ResponseWriter, j *job) {
 		select {
 		case <-changed:
 		case <-pause:
-		case <-j.gone():
-			w.WriteHeader(statusClientGone)
+		case <-j.ended().Done():
+			h.end(w, j)
 			return
 		case <-h.stop.Done():
 			writeError(w, http.StatusServiceUnavailable, errStopping.Error())

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/skep/skep/internal/rawstream"
 )
 
 const (
@@ -57,14 +60,14 @@ func asksForUpgrade(r *http.Request) bool {
 	return r.Method == http.MethodPost && strings.HasPrefix(path, "/containers/") && strings.HasSuffix(path, "/attach")
 }
 
-// gone is done when nobody waits for the answer any more. The request's own
-// context says nothing of an upgrade: it ends with the end of the client's
-// input, and such a client may still read.
-func (j *job) gone() <-chan struct{} {
+// ended is done when nobody waits for the answer any more, or this manager stops
+// and does not let it come. The request's own context says nothing of an upgrade:
+// it ends with the end of the client's input, and such a client may still read.
+func (j *job) ended() context.Context {
 	if j.upgrade {
-		return nil
+		return rawstream.StopOf(j.r)
 	}
-	return j.r.Context().Done()
+	return j.r.Context()
 }
 
 // isOrder tells whether something may change by the request.
@@ -96,7 +99,7 @@ func (e unsentError) Unwrap() error { return e.error }
 // canRepeat tells whether the request may be sent once more after err. A
 // question may even if it was received; an order never.
 func (j *job) canRepeat(err error) bool {
-	if j.body != nil && j.body.read.Load() || !j.upgrade && j.r.Context().Err() != nil || errors.Is(err, errStopping) {
+	if j.body != nil && j.body.read.Load() || j.ended().Err() != nil || errors.Is(err, errStopping) {
 		return false
 	}
 	if _, stranger := errors.AsType[*tls.CertificateVerificationError](err); stranger {

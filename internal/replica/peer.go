@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"sync"
 	"syscall"
 	"time"
@@ -115,7 +116,8 @@ func (h *Handler) relieved() []*peer {
 func (h *Handler) answers(ctx context.Context, p *peer) bool {
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.Ping)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.url(p.address, "/_ping"), nil)
+	u := url.URL{Scheme: "http", Host: p.address, Path: "/_ping"}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return true
 	}

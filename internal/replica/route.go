@@ -3,6 +3,8 @@ package replica
 import (
 	"net/http"
 	"strings"
+
+	"github.com/skep/skep/internal/apiversion"
 )
 
 // servedByAll are the requests that every manager answers for itself: whether
@@ -22,13 +24,6 @@ func servedByAll(r *http.Request) bool {
 
 // withoutVersion makes "/v1.41/info" "/info".
 func withoutVersion(path string) string {
-	after, ok := strings.CutPrefix(path, "/v")
-	if !ok {
-		return path
-	}
-	version, rest, ok := strings.Cut(after, "/")
-	if !ok || version == "" || strings.Trim(version, "0123456789.") != "" {
-		return path
-	}
-	return "/" + rest
+	_, rest, _ := apiversion.CutPath(path)
+	return rest
 }

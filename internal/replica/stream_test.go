@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skep/skep/internal/rawstream"
 	"github.com/skep/skep/internal/replica"
 )
 
@@ -214,6 +215,42 @@ func TestReplica_endsStreams_whenItStops(t *testing.T) {
 	}
 }
 
+// A server that stops does not wait for streams as long as for orders.
+func TestReplica_endsWhatIsForwarded_whenItsServerWantsThat(t *testing.T) {
+	r, _ := cluster(t, raw(switching))
+	stop, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	door := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		ctx, end := context.WithCancel(req.Context())
+		defer end()
+		if req.Method == http.MethodGet {
+			defer context.AfterFunc(stop, end)()
+		}
+		r.handler.ServeHTTP(w, req.WithContext(ctx))
+	}))
+	door.Config.BaseContext = func(net.Listener) context.Context { return rawstream.WithStop(context.Background(), stop) }
+	door.Start()
+	defer door.Close()
+	at := &manager{addr: door.Listener.Addr().String(), server: door}
+	const attach = "POST /containers/x/attach HTTP/1.1\r\nHost: x\r\n" + upgrade + "\r\n"
+	_, stream := at.dial(t, attach)
+	wantHead(t, stream, "101")
+	wantBytes(t, stream, "hello  from primary;")
+	r.set(false, "")
+	question := at.later(t, http.MethodGet, "/exec/x/json", "")
+	_, waiting := at.dial(t, attach)
+	order := at.later(t, http.MethodPost, "/containers/create", "")
+	<-time.After(50 * time.Millisecond) // all of them wait
+	cancel()
+	if _, err := stream.ReadByte(); err == nil {
+		t.Error("a stream goes on")
+	}
+	soon(t, "the answer to the question", question).want(t, http.StatusServiceUnavailable, "this manager is stopping")
+	wantHead(t, waiting, "503")
+	r.set(true, r.addr) // orders may still be carried out
+	soon(t, "the answer to the order", order)
+}
+
 // hole takes connections and never says anything, like a process that was
 // stopped by a signal.
 func hole(t *testing.T) string {
@@ -260,7 +297,7 @@ func TestReplica_usesTheCertificatesOfTheManager(t *testing.T) {
 	pool.AddCert(primary.Certificate())
 	ours := &tls.Config{Certificates: primary.TLS.Certificates, RootCAs: pool, MinVersion: tls.VersionTLS12}
 
-	r := open(t, "replica", nil, func(c *replica.Config) { c.TLS = ours })
+	r := open(t, "replica", nil, func(c *replica.Config) { c.Dial = (&tls.Dialer{Config: ours}).DialContext })
 	r.set(false, primary.Listener.Addr().String())
 	r.do(t, http.MethodGet, "/containers/json", "").want(t, http.StatusOK, "HTTP/1.1 by a manager with a certificate of Acme Co")
 	conn, reader := r.dial(t, "POST /containers/x/attach HTTP/1.1\r\nHost: x\r\n"+upgrade+"\r\n")
@@ -268,7 +305,9 @@ func TestReplica_usesTheCertificatesOfTheManager(t *testing.T) {
 	_ = conn.CloseWrite()
 	wantBytes(t, reader, "hello  from Acme Co;;end")
 
-	stranger := open(t, "replica", nil, func(c *replica.Config) { c.TLS = &tls.Config{MinVersion: tls.VersionTLS12} })
+	stranger := open(t, "replica", nil, func(c *replica.Config) {
+		c.Dial = (&tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12}}).DialContext
+	})
 	stranger.set(false, primary.Listener.Addr().String())
 	began := time.Now()
 	stranger.do(t, http.MethodPost, "/containers/create", "").want(t, http.StatusServiceUnavailable, "certificate")

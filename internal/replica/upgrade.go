@@ -23,7 +23,10 @@ const (
 // a connection of its own. The user's is taken over only after the primary has
 // agreed; an error is returned only while nothing was answered.
 func (h *Handler) splicePrimary(w http.ResponseWriter, j *job, p *peer) error {
-	wait, cancel := context.WithTimeout(p.ctx, h.cfg.Wait+upgradeTimeout)
+	ctx, end := context.WithCancelCause(p.ctx)
+	defer end(nil)
+	defer context.AfterFunc(rawstream.StopOf(j.r), func() { end(errStopping) })()
+	wait, cancel := context.WithTimeout(ctx, h.cfg.Wait+upgradeTimeout)
 	defer cancel()
 	conn, err := h.dial(wait, p.address)
 	if err != nil {
@@ -37,12 +40,12 @@ func (h *Handler) splicePrimary(w http.ResponseWriter, j *job, p *peer) error {
 		err = context.Cause(wait)
 	}
 	if err != nil {
-		if p.ctx.Err() != nil {
-			err = context.Cause(p.ctx)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
 		}
 		return err
 	}
-	stop := context.AfterFunc(p.ctx, func() { conn.Close() })
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	if !rawstream.Begins(resp) {
 		defer resp.Body.Close()
@@ -60,7 +63,7 @@ func (h *Handler) splicePrimary(w http.ResponseWriter, j *job, p *peer) error {
 	// Deadlines of the HTTP server do not bind a stream.
 	_ = user.SetDeadline(time.Time{})
 	if rawstream.WriteHead(user, resp) == nil {
-		rawstream.Splice(p.ctx, user, buffered.Reader, conn, reader)
+		rawstream.Splice(ctx, user, buffered.Reader, conn, reader)
 	}
 	return nil
 }

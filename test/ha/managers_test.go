@@ -33,7 +33,7 @@ func TestHA(t *testing.T) {
 			t.Parallel()
 			c := s.newCluster(t, startConsul(t), 2)
 			t.Run("kill -9 of the primary", c.killPrimary)
-			t.Run("the primary alone is cut off the store", c.cutPrimary)
+			c.storeIsCutOff(t)
 		})
 	})
 	t.Run("engines", func(t *testing.T) {

@@ -18,6 +18,11 @@ func (c *cluster) storeFails(t *testing.T) {
 	t.Run("the store hangs", func(t *testing.T) {
 		c.loseStore(t, false, c.store.server.Pause, c.store.server.Resume)
 	})
+	c.storeIsCutOff(t)
+}
+
+// storeIsCutOff is what can befall a store that is no process of its own, too.
+func (c *cluster) storeIsCutOff(t *testing.T) {
 	t.Run("the network between managers and store is cut", func(t *testing.T) {
 		ways := []*storetest.Relay{c.way}
 		for _, m := range c.managers {

@@ -214,8 +214,8 @@ func TestAuthZ_aPluginThatDiesWhileItThinksHasAllowedNothing(t *testing.T) {
 func TestAuthZ_aPluginKnowsWhoAsksByTheCertificate(t *testing.T) {
 	_, name := startPlugin(t)
 	ca, addr := newAuthority(t, "CA"), freePort(t)
-	p := manage(t, append(ca.identity("manager").flags(), "--authorization-plugin", name, "-H", addr, "nodes://127.0.0.1:1")...)
-	ca.identity("ada").docker(addr).prints("skep", "version")
-	ca.identity("eve").docker(addr).fails("authorization denied by plugin "+name+": who is eve?", "version")
+	p := manage(t, append(ca.identity(t, "manager").flags(), "--authorization-plugin", name, "-H", addr, "nodes://127.0.0.1:1")...)
+	ca.identity(t, "ada").docker(addr).prints("skep", "version")
+	ca.identity(t, "eve").docker(addr).fails("authorization denied by plugin "+name+": who is eve?", "version")
 	p.stop()
 }

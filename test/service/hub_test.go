@@ -46,7 +46,7 @@ func (p *process) awaits(text string) {
 
 func TestHub_withItsClientsOverTLS(t *testing.T) {
 	former, next := newAuthority(t, "former CA"), newAuthority(t, "next CA")
-	files, addr := former.identity("hub"), freePort(t)
+	files, addr := former.identity(t, "hub"), freePort(t)
 	hub := background(t, "hub", "--listen", addr, "--data", filepath.Join(t.TempDir(), "hub.db"),
 		"--tlscert", files.file("cert.pem"), "--tlskey", files.file("key.pem"))
 	hub.awaits("the hub is ready")
@@ -64,7 +64,7 @@ func TestHub_withItsClientsOverTLS(t *testing.T) {
 
 	// The hub's certificate is renewed, by another CA. Clients read their CA
 	// when they start, so these two only find out that they are strangers.
-	renewed := next.identity("hub, renewed")
+	renewed := next.identity(t, "hub, renewed")
 	files.become(renewed)
 	hub.signal(syscall.SIGHUP)
 	await(t, "the new certificate is shown", func() bool {

@@ -3,10 +3,6 @@
 package service_test
 
 import (
-	"context"
-	"io"
-	"net"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,24 +16,12 @@ func TestMetrics_countWhatTheCLIDoes(t *testing.T) {
 	docker.awaitEngine()
 	docker.prints("", "create", "--network", "none", "busybox")
 	docker.fails("", "create", "--network", "none", "-e", "constraint:node==nowhere", "busybox")
-	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", watch)
-	}}}
-	resp, err := client.Get("http://skep/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := get(t, "unix", watch, "/metrics")
 	for _, line := range []string{
 		`skep_placements_total{outcome="placed"} 1`, `skep_placements_total{outcome="failed"} 1`,
 		`skep_engines{state="Healthy"} 1`, `skep_containers{state="running"} 3`, `skep_containers{state="stopped"} 1`,
 	} {
-		if !strings.Contains(string(text), "\n"+line+"\n") {
+		if !strings.Contains(text, "\n"+line+"\n") {
 			t.Errorf("there is no %s in\n%s", line, text)
 		}
 	}

@@ -97,9 +97,9 @@ func TestSystemd_aSocketForAllNeedsTLS(t *testing.T) {
 	}
 }
 
-// The socket belongs to systemd: who connects between two skeps is answered by
-// the second. The test is systemd here.
-func TestSystemd_clientsWaitWhileSkepRestarts(t *testing.T) {
+// socket is one that systemd holds, and its address. The test is systemd here.
+func socket(t *testing.T) (*os.File, string) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -109,17 +109,28 @@ func TestSystemd_clientsWaitWhileSkepRestarts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	t.Cleanup(func() { f.Close() })
+	return f, l.Addr().String()
+}
+
+// handOver starts skep with that socket.
+func handOver(t *testing.T, f *os.File, args ...string) *process {
+	t.Helper()
+	// Only a shell knows its number before it becomes skep.
+	line := append([]string{"/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`}, manageLine(t, args...)...)
+	p := program{args: line, env: []string{"LISTEN_FDS=1", "LISTEN_FDNAMES=skep"}, files: []*os.File{f}}.start(t)
+	p.tells("READY=1")
+	return p
+}
+
+// The socket belongs to systemd: who connects between two skeps is answered by
+// the second.
+func TestSystemd_clientsWaitWhileSkepRestarts(t *testing.T) {
+	f, addr := socket(t)
 	engine := engine(t, nil)
-	run := func() *process {
-		// Only a shell knows its number before it becomes skep.
-		line := append([]string{"/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`}, manageLine(t, "-H", "fd://", "nodes://"+engine)...)
-		p := program{args: line, env: []string{"LISTEN_FDS=1", "LISTEN_FDNAMES=skep"}, files: []*os.File{f}}.start(t)
-		p.tells("READY=1")
-		return p
-	}
+	run := func() *process { return handOver(t, f, "-H", "fd://", "nodes://"+engine) }
 	run().stop()
-	conn, err := net.Dial("tcp", l.Addr().String())
+	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatalf("between two skeps: %v", err)
 	}
@@ -129,6 +140,38 @@ func TestSystemd_clientsWaitWhileSkepRestarts(t *testing.T) {
 		t.Error(err)
 	}
 	p.stop()
+}
+
+func TestSystemd_withAllFlagsInAFile(t *testing.T) {
+	f, addr := socket(t)
+	dir := shortDir(t)
+	watch, file := filepath.Join(dir, "m"), filepath.Join(dir, "skep.json")
+	config := `{"host": ["fd://skep"], "metrics-addr": "unix://` + watch + `", "discovery": "nodes://127.0.0.1:1", "experimental": true}`
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := handOver(t, f, "--config", file)
+	if got := get(t, "tcp", addr, "/_ping"); got != "OK" {
+		t.Errorf("%q", got)
+	}
+	if got := get(t, "tcp", addr, "/info"); !strings.Contains(got, `"ExperimentalBuild":true`) {
+		t.Errorf("info: %s", got)
+	}
+	counted := get(t, "unix", watch, "/metrics")
+	for _, line := range []string{`skep_requests_total{code="200",method="GET",route="/_ping"} 1`, `skep_engines{state="Pending"} 1`} {
+		if !strings.Contains(counted, "\n"+line+"\n") {
+			t.Errorf("there is no %s in\n%s", line, counted)
+		}
+	}
+	p.reload()
+	p.stop()
+}
+
+func TestSystemd_withoutTheSocketsThatItWasToldOf(t *testing.T) {
+	p := start(t, manageLine(t, "-H", "fd://", "nodes://127.0.0.1:1")...)
+	if err := <-p.done; err == nil || !strings.Contains(p.said(), "no sockets were handed over: start skep by a systemd socket unit") {
+		t.Errorf("%v\n%s", err, p.said())
+	}
 }
 
 func TestUnits_areOnesThatSystemdUnderstands(t *testing.T) {

@@ -44,9 +44,9 @@ func visit(addr string, cfg *tls.Config) (tls.ConnectionState, error) {
 
 func TestTLS_newConnectionsUseNewCertificatesAfterAReload(t *testing.T) {
 	former, next := newAuthority(t, "former CA"), newAuthority(t, "next CA")
-	files, addr := former.identity("manager, formerly"), freePort(t)
+	files, addr := former.identity(t, "manager, formerly"), freePort(t)
 	p := manage(t, append(files.flags(), "-H", addr, "nodes://127.0.0.1:1")...)
-	early, late := former.identity("early"), next.identity("late")
+	early, late := former.identity(t, "early"), next.identity(t, "late")
 
 	open, err := tls.Dial("tcp", addr, early.client())
 	if err != nil {
@@ -58,7 +58,7 @@ func TestTLS_newConnectionsUseNewCertificatesAfterAReload(t *testing.T) {
 	}
 	early.docker(addr).prints("skep", "version")
 
-	files.become(next.identity("manager, renewed"))
+	files.become(next.identity(t, "manager, renewed"))
 	if state, err := visit(addr, early.client()); err != nil || state.PeerCertificates[0].Subject.CommonName != "manager, formerly" {
 		t.Errorf("files count before they are read: %v", err)
 	}
@@ -77,7 +77,7 @@ func TestTLS_newConnectionsUseNewCertificatesAfterAReload(t *testing.T) {
 	}
 
 	// Half a renewal changes nothing.
-	files.write("key.pem", "PRIVATE KEY", []byte("nonsense"))
+	files.write("key.pem", []byte("nonsense"))
 	p.reload()
 	if _, err := visit(addr, late.client()); err != nil {
 		t.Errorf("after a reload of a broken key: %v", err)
@@ -90,9 +90,9 @@ func TestTLS_newConnectionsUseNewCertificatesAfterAReload(t *testing.T) {
 
 func TestTLS_isNoOlderThan12AndSpeaksHTTP1(t *testing.T) {
 	ca, addr := newAuthority(t, "CA"), freePort(t)
-	manage(t, append(ca.identity("manager").flags(), "-H", addr, "nodes://127.0.0.1:1")...)
+	manage(t, append(ca.identity(t, "manager").flags(), "-H", addr, "nodes://127.0.0.1:1")...)
 	for version, welcome := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
-		cfg := ca.identity("client").client()
+		cfg := ca.identity(t, "client").client()
 		cfg.MinVersion, cfg.MaxVersion, cfg.NextProtos = version, version, []string{"h2", "http/1.1"}
 		state, err := visit(addr, cfg)
 		if (err == nil) != welcome {
@@ -107,8 +107,8 @@ func TestTLS_isNoOlderThan12AndSpeaksHTTP1(t *testing.T) {
 // A CA that the system trusts is one that anybody can have a certificate of.
 func TestTLSVerify_aPublicCAIsAStranger(t *testing.T) {
 	ours, public := newAuthority(t, "our CA"), newAuthority(t, "public CA")
-	stranger := public.identity("stranger")
-	manager := ours.identity("manager")
+	stranger := public.identity(t, "stranger")
+	manager := ours.identity(t, "manager")
 
 	// An engine that shows a certificate of the public CA to whoever comes.
 	// What skep says to it is more than it should.
@@ -133,7 +133,7 @@ func TestTLSVerify_aPublicCAIsAStranger(t *testing.T) {
 		env:  []string{"SSL_CERT_FILE=" + stranger.file("ca.pem"), "SSL_CERT_DIR=/nowhere"},
 	}.start(t)
 	p.tells("READY=1")
-	if _, err := visit(addr, ours.identity("friend").client()); err != nil {
+	if _, err := visit(addr, ours.identity(t, "friend").client()); err != nil {
 		t.Errorf("a client of our CA: %v", err)
 	}
 	cfg := stranger.client()
@@ -148,7 +148,7 @@ func TestTLSVerify_aPublicCAIsAStranger(t *testing.T) {
 	stranger.trust(ours)
 	stranger.docker(addr).fails("certificate", "version")
 
-	friend := ours.identity("friend").docker(addr)
+	friend := ours.identity(t, "friend").docker(addr)
 	for until := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		out, err := friend.run("info")
 		if err == nil && strings.Contains(out, "certificate") {
@@ -169,10 +169,10 @@ func TestTLSVerify_aPublicCAIsAStranger(t *testing.T) {
 // Engines ask for a certificate of the CA as skep does.
 func TestTLSVerify_betweenAllThree(t *testing.T) {
 	ca, addr := newAuthority(t, "CA"), freePort(t)
-	own := ca.identity("engine").client()
+	own := ca.identity(t, "engine").client()
 	engine := engineTLS(t, &tls.Config{Certificates: own.Certificates, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: own.RootCAs})
-	p := manage(t, append(ca.identity("manager").flags(), "-H", addr, "nodes://"+engine)...)
-	docker := ca.identity("client").docker(addr)
+	p := manage(t, append(ca.identity(t, "manager").flags(), "-H", addr, "nodes://"+engine)...)
+	docker := ca.identity(t, "client").docker(addr)
 	docker.awaitEngine()
 	docker.prints("", "run", "-d", "--name", "web", "--network", "none", "busybox")
 	docker.prints("web", "ps", "--filter", "name=web")
@@ -180,8 +180,8 @@ func TestTLSVerify_betweenAllThree(t *testing.T) {
 }
 
 func TestTLS_withoutVerifyEncryptsAndAsksNobody(t *testing.T) {
-	files, addr := newAuthority(t, "CA").identity("manager"), freePort(t)
-	stranger := newAuthority(t, "another CA").identity("engine")
+	files, addr := newAuthority(t, "CA").identity(t, "manager"), freePort(t)
+	stranger := newAuthority(t, "another CA").identity(t, "engine")
 	engine := engineTLS(t, &tls.Config{Certificates: stranger.client().Certificates})
 	p := manage(t, "--tls", "--tlscert", files.file("cert.pem"), "--tlskey", files.file("key.pem"), "-H", addr, "nodes://"+engine)
 	dockerCLI(t, "tcp://"+addr).fails("HTTP request to an HTTPS server", "version")
@@ -194,7 +194,7 @@ func TestTLS_withoutVerifyEncryptsAndAsksNobody(t *testing.T) {
 }
 
 func TestDoors_thatStandOpenAreWarnedOfAtEveryStart(t *testing.T) {
-	files := newAuthority(t, "CA").identity("manager")
+	files := newAuthority(t, "CA").identity(t, "manager")
 	for _, tc := range []struct {
 		name string
 		args []string

@@ -33,13 +33,13 @@ func TestBuild_isPlacedAndKnowsNothingOfIt(t *testing.T) {
 		fmt.Fprintln(w, `{"stream":"Step 1/1"}`)
 	})
 	d := open(t, engines...)
-	r, err := http.NewRequestWithContext(t.Context(), "POST", d.url+`/v1.41/build?t=app:1&version=1&buildargs={"constraint:node":"=n2","whitelist:node":"=n2|n3","HTTP_PROXY":null,"A":"b"}`, strings.NewReader("files"))
+	r, err := http.NewRequestWithContext(t.Context(), "POST", d.URL+`/v1.41/build?t=app:1&version=1&buildargs={"constraint:node":"=n2","whitelist:node":"=n2|n3","HTTP_PROXY":null,"A":"b"}`, strings.NewReader("files"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/x-tar")
 	r.Header.Set("X-Registry-Config", "logins")
-	resp, err := d.client.Do(r)
+	resp, err := d.Client.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestBuild_isPlacedAndKnowsNothingOfIt(t *testing.T) {
 	if context != "files" || sent != `{"A":"b","HTTP_PROXY":null}` {
 		t.Errorf("the engine got %q and the arguments %s", context, sent)
 	}
-	if _, list := d.call("GET", "/images/json", nil); !strings.Contains(list, "app:1") {
+	if _, list := d.Call("GET", "/images/json", nil); !strings.Contains(list, "app:1") {
 		t.Errorf("the image is not known at once: %s", list)
 	}
 }
@@ -80,7 +80,7 @@ func TestBuild_placement(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			engines := start(t)
 			d := open(t, engines...)
-			if status, body := d.call("POST", "/build?"+c.query, strings.NewReader("files")); status != http.StatusOK {
+			if status, body := d.Call("POST", "/build?"+c.query, strings.NewReader("files")); status != http.StatusOK {
 				t.Fatalf("%d %s", status, body)
 			}
 			wantNames(t, "built on", builtOn(engines), c.node)
@@ -107,14 +107,14 @@ func TestBuild_thatCannotBe(t *testing.T) {
 		"networkmode=container:nosuch":          {503, "--net=container:nosuch"},
 		`buildargs={"whitelist:node":"=other"}`: {503, "Unable to find a node"},
 	} {
-		status, body := d.call("POST", "/build?"+query, strings.NewReader("files"))
+		status, body := d.Call("POST", "/build?"+query, strings.NewReader("files"))
 		if status != want.status || !strings.Contains(body, want.text) {
 			t.Errorf("%s: %d %s", query, status, body)
 		}
 	}
 	wantNames(t, "built on", builtOn(engines))
-	d.want("POST", "/build/cancel", nil, http.StatusBadRequest, `{"message":"build ID not provided"}`)
-	d.want("POST", "/build/cancel?id=x", nil, http.StatusOK, "")
+	d.Want("POST", "/build/cancel", nil, http.StatusBadRequest, `{"message":"build ID not provided"}`)
+	d.Want("POST", "/build/cancel?id=x", nil, http.StatusOK, "")
 	wantNames(t, "cancelled on n2", engines[1].Requests("POST /build/cancel"), "POST /build/cancel?id=x")
 }
 
@@ -137,7 +137,7 @@ func TestBuild_holdsItsPlaceWhileItLasts(t *testing.T) {
 	for range 2 {
 		go func() {
 			defer func() { done <- struct{}{} }()
-			if status, body := d.call("POST", query, nil); status != http.StatusOK {
+			if status, body := d.Call("POST", query, nil); status != http.StatusOK {
 				t.Errorf("%d %s", status, body)
 			}
 		}()
@@ -145,13 +145,13 @@ func TestBuild_holdsItsPlaceWhileItLasts(t *testing.T) {
 	<-began
 	<-began
 	wantNames(t, "built on", builtOn(engines), "n1", "n2")
-	if status, body := d.call("POST", query, nil); status == http.StatusOK {
+	if status, body := d.Call("POST", query, nil); status == http.StatusOK {
 		t.Errorf("a third one found room: %s", body)
 	}
 	close(end)
 	<-done
 	<-done
-	if status, body := d.call("POST", query, nil); status != http.StatusOK {
+	if status, body := d.Call("POST", query, nil); status != http.StatusOK {
 		t.Errorf("when all have ended: %d %s", status, body)
 	}
 }
@@ -172,7 +172,7 @@ func TestBuild_contextAndOutputPassAtTheSameTime(t *testing.T) {
 	go func() {
 		_, _ = upload.Write([]byte("first"))
 	}()
-	resp := d.post(t.Context(), "/build", context)
+	resp := d.Do(t.Context(), "POST", "/build", context)
 	defer resp.Body.Close()
 	first := make([]byte, 6)
 	if _, err := io.ReadFull(resp.Body, first); err != nil || string(first) != "begun\n" {
@@ -190,7 +190,7 @@ func TestBuild_contextAndOutputPassAtTheSameTime(t *testing.T) {
 func TestPrune_emptiesTheCachesOfAllEngines(t *testing.T) {
 	engines := enginetest.StartMany(t, 2)
 	d := open(t, engines...)
-	d.want("POST", "/build/prune", nil, http.StatusOK, `{"CachesDeleted":["cache-n1","cache-n2"],"SpaceReclaimed":20}`)
+	d.Want("POST", "/build/prune", nil, http.StatusOK, `{"CachesDeleted":["cache-n1","cache-n2"],"SpaceReclaimed":20}`)
 }
 
 func TestBuild_endsWithItsClient(t *testing.T) {
@@ -208,7 +208,7 @@ func TestBuild_endsWithItsClient(t *testing.T) {
 			d := open(t, engine)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			resp := d.post(ctx, "/build?memory=6000000000&"+query, nil)
+			resp := d.Do(ctx, "POST", "/build?memory=6000000000&"+query, nil)
 			defer resp.Body.Close()
 			<-began
 			cancel()
@@ -216,7 +216,7 @@ func TestBuild_endsWithItsClient(t *testing.T) {
 			// Its place is free again.
 			engine.Handle("POST", "/build", func(http.ResponseWriter, *http.Request) {})
 			enginetest.Eventually(t, "another build finds room", func() bool {
-				status, _ := d.call("POST", "/build?memory=6000000000", nil)
+				status, _ := d.Call("POST", "/build?memory=6000000000", nil)
 				return status == http.StatusOK
 			})
 		})

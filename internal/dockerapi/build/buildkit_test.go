@@ -50,7 +50,7 @@ type connection struct {
 // upgrade asks for a connection in the background.
 func (d *frontDoor) upgrade(path, header string) <-chan connection {
 	d.t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(d.url, "http://"))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(d.URL, "http://"))
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -99,16 +99,16 @@ func TestBuildKit_sessionUploadAndCancelFollowTheBuild(t *testing.T) {
 	session := d.session("s1", "")
 	uploaded := make(chan string, 1)
 	go func() {
-		status, body := d.call("POST", "/build?version=2&buildid=upload-request:b1", strings.NewReader("context"))
+		status, body := d.Call("POST", "/build?version=2&buildid=upload-request:b1", strings.NewReader("context"))
 		uploaded <- fmt.Sprint(status, body)
 	}()
-	status, body := d.call("POST", `/build?version=2&session=s1&buildid=b1&remote=upload-request&buildargs={"constraint:node":"=n2"}`, nil)
+	status, body := d.Call("POST", `/build?version=2&session=s1&buildid=b1&remote=upload-request&buildargs={"constraint:node":"=n2"}`, nil)
 	if status != http.StatusOK || strings.Contains(body, `"n2"`) {
 		t.Errorf("%d %s", status, body)
 	}
 	d.wantUpgraded(<-session, "n2 files")
 	<-uploaded
-	d.want("POST", "/build/cancel?id=b1", nil, http.StatusOK, "")
+	d.Want("POST", "/build/cancel?id=b1", nil, http.StatusOK, "")
 	for _, e := range engines {
 		want := 0
 		if e.Name() == "n2" {
@@ -133,7 +133,7 @@ func TestBuildKit_outputIsTheEnginesToTheByte(t *testing.T) {
 	const output = `{"id":"moby.buildkit.trace","aux":"CpwBCkdz"}` + "\n" + `{ "stream" :"x"}` + "\r\n"
 	engine.Handle("POST", "/build", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, output) })
 	d := open(t, engine)
-	if _, body := d.call("POST", "/build?version=2", nil); body != output {
+	if _, body := d.Call("POST", "/build?version=2", nil); body != output {
 		t.Errorf("%q", body)
 	}
 }
@@ -141,15 +141,15 @@ func TestBuildKit_outputIsTheEnginesToTheByte(t *testing.T) {
 func TestBuildKit_sessionThatIsSomewhereKeepsItsBuildThere(t *testing.T) {
 	engines := withConnections(t, enginetest.StartMany(t, 3)...)
 	d := open(t, engines...)
-	if status, body := d.call("POST", `/build?version=2&session=s&buildargs={"constraint:node":"=n3"}`, nil); status != http.StatusOK {
+	if status, body := d.Call("POST", `/build?version=2&session=s&buildargs={"constraint:node":"=n3"}`, nil); status != http.StatusOK {
 		t.Fatalf("%d %s", status, body)
 	}
 	d.wantUpgraded(<-d.session("s", ""), "n3 files")
-	if status, body := d.call("POST", `/build?version=2&session=s&t=second`, nil); status != http.StatusOK {
+	if status, body := d.Call("POST", `/build?version=2&session=s&t=second`, nil); status != http.StatusOK {
 		t.Errorf("%d %s", status, body)
 	}
 	wantNames(t, "built on", builtOn(engines), "n3", "n3")
-	status, body := d.call("POST", `/build?version=2&session=s&buildargs={"constraint:node":"=n1"}`, nil)
+	status, body := d.Call("POST", `/build?version=2&session=s&buildargs={"constraint:node":"=n1"}`, nil)
 	if status != http.StatusServiceUnavailable || !strings.Contains(body, "the session of this build is on node n3") {
 		t.Errorf("%d %s", status, body)
 	}
@@ -163,10 +163,10 @@ func TestBuildKit_refusalKeepsNobodyWaiting(t *testing.T) {
 	session := d.session("s", "")
 	uploaded := make(chan string, 1)
 	go func() {
-		status, body := d.call("POST", "/build?version=2&buildid=upload-request:b", strings.NewReader("context"))
+		status, body := d.Call("POST", "/build?version=2&buildid=upload-request:b", strings.NewReader("context"))
 		uploaded <- fmt.Sprint(status, " ", body)
 	}()
-	status, body := d.call("POST", `/build?version=2&session=s&buildid=b&buildargs={"constraint:node":"=n9"}`, nil)
+	status, body := d.Call("POST", `/build?version=2&session=s&buildid=b&buildargs={"constraint:node":"=n9"}`, nil)
 	if status != http.StatusServiceUnavailable || !strings.Contains(body, "node is not n9") {
 		t.Errorf("%d %s", status, body)
 	}
@@ -195,7 +195,7 @@ func TestBuildKit_controlConnectionsOfAllClientsGoToOneEngine(t *testing.T) {
 	}
 	// An older client beside it is not taken for one of them.
 	session := d.session("y", "User-Agent: three\r\n")
-	if status, body := d.call("POST", `/build?version=2&session=y&buildargs={"constraint:node":"=n3"}`, nil); status != http.StatusOK {
+	if status, body := d.Call("POST", `/build?version=2&session=y&buildargs={"constraint:node":"=n3"}`, nil); status != http.StatusOK {
 		t.Errorf("%d %s", status, body)
 	}
 	d.wantUpgraded(<-session, "n3 files")
@@ -207,7 +207,7 @@ func TestBuildKit_goesOnlyWhereItIs(t *testing.T) {
 		enginetest.Start(t, enginetest.Config{Name: "n2", OSType: "windows", IP: "10.77.1.2"}),
 	}
 	d := open(t, engines...)
-	if status, body := d.call("POST", "/build?version=2", nil); status != http.StatusServiceUnavailable || !strings.Contains(body, "no engine that answers now has BuildKit") {
+	if status, body := d.Call("POST", "/build?version=2", nil); status != http.StatusServiceUnavailable || !strings.Contains(body, "no engine that answers now has BuildKit") {
 		t.Errorf("%d %s", status, body)
 	}
 	if err := d.ask(); status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "no engine that answers now has BuildKit") {
@@ -221,9 +221,9 @@ func TestBuildKit_requestsThatLackSomething(t *testing.T) {
 	if c := <-d.upgrade("/session", ""); c.status != http.StatusBadRequest || !strings.Contains(c.where, "no session ID provided") {
 		t.Errorf("%d %s", c.status, c.where)
 	}
-	d.want("POST", "/build?version=2&buildid=upload-request:", nil, http.StatusBadRequest, `{"message":"build ID not provided"}`)
+	d.Want("POST", "/build?version=2&buildid=upload-request:", nil, http.StatusBadRequest, `{"message":"build ID not provided"}`)
 	for _, path := range []string{"/session", "/grpc"} {
-		if status, body := d.call("POST", path, nil); status != http.StatusBadRequest || !strings.Contains(body, "Upgrade: h2c") {
+		if status, body := d.Call("POST", path, nil); status != http.StatusBadRequest || !strings.Contains(body, "Upgrade: h2c") {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
 	}
@@ -233,17 +233,17 @@ func TestBuildKit_sessionIsNotBoundToAnEngineThatIsLost(t *testing.T) {
 	engines := withConnections(t, enginetest.StartMany(t, 2)...)
 	c := enginetest.Cluster(t, cluster.Config{ProbeInterval: 20 * time.Millisecond, FailureRetry: 1}, engines...)
 	d := serve(t, c)
-	if status, body := d.call("POST", `/build?version=2&session=s&buildid=b&buildargs={"constraint:node":"=n1"}`, nil); status != http.StatusOK {
+	if status, body := d.Call("POST", `/build?version=2&session=s&buildid=b&buildargs={"constraint:node":"=n1"}`, nil); status != http.StatusOK {
 		t.Fatalf("%d %s", status, body)
 	}
 	engines[0].Freeze()
 	enginetest.WaitUnhealthy(t, c, 1)
-	if status, body := d.call("POST", "/build?version=2&session=s&buildid=b", nil); status != http.StatusOK {
+	if status, body := d.Call("POST", "/build?version=2&session=s&buildid=b", nil); status != http.StatusOK {
 		t.Fatalf("%d %s", status, body)
 	}
 	d.wantUpgraded(<-d.session("s", ""), "n2 files")
 	d.wantUpgraded(<-d.upgrade("/grpc", ""), "n2 ")
-	d.want("POST", "/build/cancel?id=b", nil, http.StatusOK, "")
+	d.Want("POST", "/build/cancel?id=b", nil, http.StatusOK, "")
 	wantNames(t, "cancels on n2", engines[1].Requests("POST /build/cancel"), "POST /build/cancel?id=b")
 }
 

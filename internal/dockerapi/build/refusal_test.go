@@ -25,7 +25,7 @@ import (
 func (d *frontDoor) control() *grpc.ClientConn {
 	d.t.Helper()
 	dial := func(ctx context.Context, _ string) (net.Conn, error) {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(d.url, "http://"))
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(d.URL, "http://"))
 		if err != nil {
 			return nil, err
 		}

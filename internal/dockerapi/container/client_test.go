@@ -3,10 +3,7 @@ package container_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -16,48 +13,31 @@ import (
 	"github.com/skep/skep/internal/cluster"
 	"github.com/skep/skep/internal/dockerapi"
 	"github.com/skep/skep/internal/dockerapi/container"
+	"github.com/skep/skep/internal/dockerapi/routertest"
 	"github.com/skep/skep/internal/enginetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// client asks the container routes of a cluster, served on loopback.
+// client asks the container routes of a cluster.
 type client struct {
-	t      *testing.T
-	server *httptest.Server
+	*routertest.FrontDoor
+	t *testing.T
 }
 
 func open(t *testing.T, engines ...*enginetest.Engine) *client {
 	t.Helper()
 	c := enginetest.Cluster(t, cluster.Config{}, engines...)
-	server := httptest.NewServer(dockerapi.NewHandler(dockerapi.Options{
-		Logger: slog.New(slog.DiscardHandler), APIVersion: c.APIVersion, Server: "skep",
-	}, container.New(c)))
-	t.Cleanup(server.Close)
-	return &client{t, server}
+	d := routertest.Open(t, dockerapi.Options{APIVersion: c.APIVersion}, container.New(c))
+	d.Header = http.Header{"Content-Type": {"application/json"}}
+	return &client{d, t}
 }
 
 // ask sends "METHOD /path" and gives status and body of the answer.
 func (c *client) ask(request, body string) (int, string) {
 	c.t.Helper()
 	method, path, _ := strings.Cut(request, " ")
-	r, err := http.NewRequestWithContext(c.t.Context(), method, c.server.URL+path, strings.NewReader(body))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	if body != "" {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := c.server.Client().Do(r)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return resp.StatusCode, string(text)
+	return c.Call(method, path, strings.NewReader(body))
 }
 
 // message is what an error says; an error that is not in Docker's form fails

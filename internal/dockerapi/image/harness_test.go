@@ -2,12 +2,8 @@ package image_test
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
-	"io"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +13,7 @@ import (
 	"github.com/skep/skep/internal/cluster"
 	"github.com/skep/skep/internal/dockerapi"
 	"github.com/skep/skep/internal/dockerapi/image"
+	"github.com/skep/skep/internal/dockerapi/routertest"
 	"github.com/skep/skep/internal/enginetest"
 )
 
@@ -24,9 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // frontDoor is the image routes over fake engines, served.
 type frontDoor struct {
-	t       *testing.T
-	url     string
-	client  *http.Client
+	*routertest.FrontDoor
 	engines []*enginetest.Engine
 }
 
@@ -37,51 +32,10 @@ func open(t *testing.T, engines ...*enginetest.Engine) *frontDoor {
 
 func openWith(t *testing.T, cfg cluster.Config, engines ...*enginetest.Engine) *frontDoor {
 	t.Helper()
-	return serve(t, enginetest.Cluster(t, cfg, engines...), engines...)
-}
-
-func serve(t *testing.T, c *cluster.Cluster, engines ...*enginetest.Engine) *frontDoor {
-	t.Helper()
-	server := httptest.NewServer(dockerapi.NewHandler(dockerapi.Options{
-		Logger: slog.New(slog.DiscardHandler), APIVersion: c.APIVersion, Server: "skep",
-	}, image.New(c)))
-	t.Cleanup(server.Close)
-	return &frontDoor{t, server.URL, server.Client(), engines}
-}
-
-func (d *frontDoor) do(ctx context.Context, method, path string, body io.Reader) *http.Response {
-	d.t.Helper()
-	r, err := http.NewRequestWithContext(ctx, method, d.url+path, body)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	r.Header.Set("X-Registry-Auth", "secret")
-	resp, err := d.client.Do(r)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return resp
-}
-
-// call sends a request and reads the whole answer.
-func (d *frontDoor) call(method, path string, body io.Reader) (status int, answer string) {
-	d.t.Helper()
-	resp := d.do(d.t.Context(), method, path, body)
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return resp.StatusCode, string(text)
-}
-
-// want is call for an answer that is known.
-func (d *frontDoor) want(method, path string, body io.Reader, status int, answer string) {
-	d.t.Helper()
-	gotStatus, got := d.call(method, path, body)
-	if gotStatus != status || strings.TrimSpace(got) != answer {
-		d.t.Errorf("%s %s\n got %d %s\nwant %d %s", method, path, gotStatus, strings.TrimSpace(got), status, answer)
-	}
+	c := enginetest.Cluster(t, cfg, engines...)
+	d := &frontDoor{routertest.Open(t, dockerapi.Options{APIVersion: c.APIVersion}, image.New(c)), engines}
+	d.Header = http.Header{"X-Registry-Auth": {"secret"}}
+	return d
 }
 
 // message is a line of a progress stream.

@@ -36,7 +36,7 @@ func TestList(t *testing.T) {
 		`/images/json?shared-size=1&manifests=1`:               "busybox:latest app:1",
 		`/images/json?filters={"label!":["base"]}&no-such=too`: "busybox:latest app:1",
 	} {
-		status, body := d.call("GET", path, nil)
+		status, body := d.Call("GET", path, nil)
 		var list []struct{ RepoTags []string }
 		if err := json.Unmarshal([]byte(body), &list); err != nil || status != http.StatusOK {
 			t.Errorf("%s: %d %s", path, status, body)
@@ -50,7 +50,7 @@ func TestList(t *testing.T) {
 			t.Errorf("%s: %q, want %q", path, got, want)
 		}
 	}
-	if _, body := d.call("GET", "/images/json", nil); !strings.Contains(body, `"Unknown":1`) {
+	if _, body := d.Call("GET", "/images/json", nil); !strings.Contains(body, `"Unknown":1`) {
 		t.Errorf("a field that skep does not know is lost: %s", body)
 	}
 	for filters, want := range map[string]string{
@@ -60,9 +60,9 @@ func TestList(t *testing.T) {
 		`{"dangling"`:           `{"message":"invalid filter"}`,
 		`{"until":["someday"]}`: `{"message":"invalid filter 'until=someday': give a time as 2026-01-31T15:04:05, as seconds since 1970, or as a duration that is past, such as 24h"}`,
 	} {
-		d.want("GET", "/images/json?filters="+filters, nil, http.StatusBadRequest, want)
+		d.Want("GET", "/images/json?filters="+filters, nil, http.StatusBadRequest, want)
 	}
-	d.want("GET", `/images/json?filters={"before":["nosuch"]}`, nil, http.StatusNotFound, `{"message":"No such image: nosuch"}`)
+	d.Want("GET", `/images/json?filters={"before":["nosuch"]}`, nil, http.StatusNotFound, `{"message":"No such image: nosuch"}`)
 }
 
 func TestInspectAndHistory_findTheImageByAnyOfItsNames(t *testing.T) {
@@ -90,7 +90,7 @@ func TestInspectAndHistory_findTheImageByAnyOfItsNames(t *testing.T) {
 	d := open(t, engines...)
 	for given, tag := range names {
 		for _, what := range []string{"/json", "/history"} {
-			if status, body := d.call("GET", "/v1.41/images/"+given+what, nil); status != http.StatusOK || !strings.Contains(body, `["`+tag+`"]`) {
+			if status, body := d.Call("GET", "/v1.41/images/"+given+what, nil); status != http.StatusOK || !strings.Contains(body, `["`+tag+`"]`) {
 				t.Errorf("%s%s: %d %s", given, what, status, body)
 			}
 		}
@@ -99,13 +99,13 @@ func TestInspectAndHistory_findTheImageByAnyOfItsNames(t *testing.T) {
 		}
 	}
 	for _, given := range []string{id, id[7:], id[7:19], "sha256:cafe00", "busybox@sha256:" + strings.Repeat("1", 64)} {
-		if status, body := d.call("GET", "/images/"+given+"/json", nil); status != http.StatusOK || !strings.Contains(body, id) {
+		if status, body := d.Call("GET", "/images/"+given+"/json", nil); status != http.StatusOK || !strings.Contains(body, id) {
 			t.Errorf("%s: %d %s", given, status, body)
 		}
 	}
-	d.want("GET", "/images/nosuch/json", nil, http.StatusNotFound, `{"message":"No such image: nosuch"}`)
-	d.want("GET", "/images/nosuch/history", nil, http.StatusNotFound, `{"message":"No such image: nosuch"}`)
-	if status, body := d.call("GET", "/images/caf/json", nil); status != http.StatusBadRequest || !strings.Contains(body, "ambiguous") {
+	d.Want("GET", "/images/nosuch/json", nil, http.StatusNotFound, `{"message":"No such image: nosuch"}`)
+	d.Want("GET", "/images/nosuch/history", nil, http.StatusNotFound, `{"message":"No such image: nosuch"}`)
+	if status, body := d.Call("GET", "/images/caf/json", nil); status != http.StatusBadRequest || !strings.Contains(body, "ambiguous") {
 		t.Errorf("two images whose IDs begin alike on two engines: %d %s", status, body)
 	}
 }
@@ -118,7 +118,7 @@ func TestInspect_asksTheNextWhereTheFirstCannotTell(t *testing.T) {
 	engines[0].Fail("GET", "/images/busybox/json", http.StatusNotFound, "No such image: busybox:latest")
 	engines[1].Handle("GET", "/images/busybox/json", hangUp)
 	d := open(t, engines...)
-	if status, body := d.call("GET", "/images/busybox/json?x=y", nil); status != http.StatusOK || !strings.Contains(body, `"FoundOn":"n3"`) {
+	if status, body := d.Call("GET", "/images/busybox/json?x=y", nil); status != http.StatusOK || !strings.Contains(body, `"FoundOn":"n3"`) {
 		t.Errorf("%d %s", status, body)
 	}
 	wantNames(t, "asked", engines[2].Requests("GET /images/busybox/json"), "GET /images/busybox/json?x=y")
@@ -134,17 +134,17 @@ func TestSave(t *testing.T) {
 	}
 	engines[1].Handle("GET", "/images/get", hangUp)
 	d := open(t, engines...)
-	status, body := d.call("GET", "/images/get?names=a:1&names="+id[7:19], nil)
+	status, body := d.Call("GET", "/images/get?names=a:1&names="+id[7:19], nil)
 	if status != http.StatusOK || !strings.Contains(body, `"a:1"`) || !strings.Contains(body, id) {
 		t.Errorf("%d %s", status, body)
 	}
 	wantNames(t, "n3 was asked", engines[2].Requests("GET /images/get"), "GET /images/get?names=a%3A1&names="+strings.ReplaceAll(id, ":", "%3A"))
-	if status, body := d.call("GET", "/images/a:1/get", nil); status != http.StatusOK || !strings.Contains(body, `"a:1"`) {
+	if status, body := d.Call("GET", "/images/a:1/get", nil); status != http.StatusOK || !strings.Contains(body, `"a:1"`) {
 		t.Errorf("%d %s", status, body)
 	}
-	d.want("GET", "/images/get?names=b:1&names=c", nil, http.StatusNotFound, `{"message":"Unable to find a healthy engine containing all images: [b:1 c]"}`)
-	d.want("GET", "/images/c/get", nil, http.StatusNotFound, `{"message":"No such image: c"}`)
-	if status, _ := d.call("GET", "/images/get", nil); status != http.StatusBadRequest {
+	d.Want("GET", "/images/get?names=b:1&names=c", nil, http.StatusNotFound, `{"message":"Unable to find a healthy engine containing all images: [b:1 c]"}`)
+	d.Want("GET", "/images/c/get", nil, http.StatusNotFound, `{"message":"No such image: c"}`)
+	if status, _ := d.Call("GET", "/images/get", nil); status != http.StatusBadRequest {
 		t.Errorf("save of nothing: %d", status)
 	}
 }
@@ -155,16 +155,16 @@ func TestPush_goesToAnEngineThatHasIt(t *testing.T) {
 	engines[1].AddImage(enginetest.Image{Tags: []string{"reg:5000/a/b:2"}})
 	engines[1].AddImage(enginetest.Image{Tags: []string{"reg:5000/a/b:3"}})
 	d := open(t, engines...)
-	if status, body := d.call("POST", "/images/reg:5000/a/b/push?tag=1", nil); status != http.StatusOK || !strings.Contains(body, "repository [reg:5000/a/b]") {
+	if status, body := d.Call("POST", "/images/reg:5000/a/b/push?tag=1", nil); status != http.StatusOK || !strings.Contains(body, "repository [reg:5000/a/b]") {
 		t.Errorf("%d %s", status, body)
 	}
 	wantNames(t, "n1 was asked", engines[0].Requests("POST"), "POST /images/reg:5000/a/b/push?tag=1")
-	if status, _ := d.call("POST", "/images/reg:5000/a/b/push", nil); status != http.StatusOK {
+	if status, _ := d.Call("POST", "/images/reg:5000/a/b/push", nil); status != http.StatusOK {
 		t.Errorf("push of all tags: %d", status)
 	}
 	wantNames(t, "n2, which has most, was asked", engines[1].Requests("POST"), "POST /images/reg:5000/a/b/push")
-	d.want("POST", "/images/reg:5000/a/b/push?tag=9", nil, http.StatusNotFound, `{"message":"No such image: reg:5000/a/b:9"}`)
-	d.want("POST", "/images/nosuch/push", nil, http.StatusNotFound, `{"message":"No such image: nosuch"}`)
+	d.Want("POST", "/images/reg:5000/a/b/push?tag=9", nil, http.StatusNotFound, `{"message":"No such image: reg:5000/a/b:9"}`)
+	d.Want("POST", "/images/nosuch/push", nil, http.StatusNotFound, `{"message":"No such image: nosuch"}`)
 }
 
 func TestTag_namesTheImageOnEveryEngineThatHasIt(t *testing.T) {
@@ -173,15 +173,15 @@ func TestTag_namesTheImageOnEveryEngineThatHasIt(t *testing.T) {
 		e.AddImage(enginetest.Image{Tags: []string{"a:1"}})
 	}
 	d := open(t, engines...)
-	d.want("POST", "/images/a:1/tag?repo=localhost:5000/x/y&tag=2", nil, http.StatusCreated, "")
+	d.Want("POST", "/images/a:1/tag?repo=localhost:5000/x/y&tag=2", nil, http.StatusCreated, "")
 	wantNames(t, "tagged", with(engines, "localhost:5000/x/y:2"), "n1", "n2")
-	if _, body := d.call("GET", "/images/localhost:5000/x/y:2/json", nil); !strings.Contains(body, "a:1") {
+	if _, body := d.Call("GET", "/images/localhost:5000/x/y:2/json", nil); !strings.Contains(body, "a:1") {
 		t.Errorf("the new name is not known at once: %s", body)
 	}
-	d.want("POST", "/images/nosuch/tag?repo=x", nil, http.StatusNotFound, `{"message":"No such image: nosuch"}`)
+	d.Want("POST", "/images/nosuch/tag?repo=x", nil, http.StatusNotFound, `{"message":"No such image: nosuch"}`)
 
 	engines[1].Fail("POST", "/images/a:1/tag", http.StatusConflict, "no more names")
-	d.want("POST", "/images/a:1/tag?repo=z", nil, http.StatusConflict, `{"message":"n2: no more names; tagged on n1"}`)
+	d.Want("POST", "/images/a:1/tag?repo=z", nil, http.StatusConflict, `{"message":"n2: no more names; tagged on n1"}`)
 }
 
 func TestRemove(t *testing.T) {
@@ -192,12 +192,12 @@ func TestRemove(t *testing.T) {
 			id = e.AddImage(enginetest.Image{Tags: []string{"a:1"}})
 		}
 		d := open(t, engines...)
-		d.want("DELETE", "/images/a:1?force=0&noprune=1", nil, http.StatusOK, `[{"Untagged":"a:1"},{"Deleted":"`+id+`"}]`)
+		d.Want("DELETE", "/images/a:1?force=0&noprune=1", nil, http.StatusOK, `[{"Untagged":"a:1"},{"Deleted":"`+id+`"}]`)
 		wantNames(t, "left on", with(engines, "a:1"))
 		wantNames(t, "asked", engines[0].Requests("DELETE"), "DELETE /images/a:1?force=0&noprune=1")
 		wantNames(t, "not asked", engines[2].Requests("DELETE"))
-		d.want("GET", "/images/json", nil, http.StatusOK, `[]`)
-		d.want("DELETE", "/images/a:1", nil, http.StatusNotFound, `{"message":"No such image: a:1"}`)
+		d.Want("GET", "/images/json", nil, http.StatusOK, `[]`)
+		d.Want("DELETE", "/images/a:1", nil, http.StatusNotFound, `{"message":"No such image: a:1"}`)
 	})
 	t.Run("one engine's refusal does not keep the others", func(t *testing.T) {
 		engines := enginetest.StartMany(t, 3)
@@ -206,14 +206,14 @@ func TestRemove(t *testing.T) {
 		}
 		engines[1].Fail("DELETE", "/images/a:1", http.StatusConflict, "conflict: it is in use")
 		d := open(t, engines...)
-		d.want("DELETE", "/images/a:1", nil, http.StatusConflict, `{"message":"n2: conflict: it is in use; removed on n1, n3"}`)
+		d.Want("DELETE", "/images/a:1", nil, http.StatusConflict, `{"message":"n2: conflict: it is in use; removed on n1, n3"}`)
 		wantNames(t, "left on", with(engines, "a:1"), "n2")
 	})
 	t.Run("by the beginning of its ID", func(t *testing.T) {
 		engines := enginetest.StartMany(t, 1)
 		id := engines[0].AddImage(enginetest.Image{})
 		d := open(t, engines...)
-		d.want("DELETE", "/images/"+id[7:12], nil, http.StatusOK, `[{"Deleted":"`+id+`"}]`)
+		d.Want("DELETE", "/images/"+id[7:12], nil, http.StatusOK, `[{"Deleted":"`+id+`"}]`)
 		wantNames(t, "asked", engines[0].Requests("DELETE"), "DELETE /images/"+id)
 	})
 	t.Run("what an engine has lost is no error", func(t *testing.T) {
@@ -223,12 +223,12 @@ func TestRemove(t *testing.T) {
 		}
 		engines[0].Fail("DELETE", "/images/a:1", http.StatusNotFound, "No such image: a:1")
 		d := open(t, engines...)
-		if status, body := d.call("DELETE", "/images/a:1", nil); status != http.StatusOK {
+		if status, body := d.Call("DELETE", "/images/a:1", nil); status != http.StatusOK {
 			t.Errorf("%d %s", status, body)
 		}
 	})
 	t.Run("nothing named", func(t *testing.T) {
-		open(t).want("DELETE", "/images/", nil, http.StatusBadRequest, `{"message":"image name cannot be blank"}`)
+		open(t).Want("DELETE", "/images/", nil, http.StatusBadRequest, `{"message":"image name cannot be blank"}`)
 	})
 }
 
@@ -239,7 +239,7 @@ func TestPrune_mergesTheAnswers(t *testing.T) {
 	}
 	engines[1].AddImage(enginetest.Image{ID: "sha256:bb", Size: 1})
 	d := open(t, engines...)
-	d.want("POST", "/images/prune", nil, http.StatusOK, `{"ImagesDeleted":[{"Deleted":"sha256:aa"},{"Deleted":"sha256:bb"}],"SpaceReclaimed":15}`)
+	d.Want("POST", "/images/prune", nil, http.StatusOK, `{"ImagesDeleted":[{"Deleted":"sha256:aa"},{"Deleted":"sha256:bb"}],"SpaceReclaimed":15}`)
 }
 
 func TestWhatAnyEngineCanAnswer(t *testing.T) {
@@ -248,14 +248,14 @@ func TestWhatAnyEngineCanAnswer(t *testing.T) {
 	engines[0].Handle("GET", "/{known:_ping|version|info|events|containers/json|images/json|networks|volumes}", nil)
 	d := open(t, engines...)
 	for range 8 { // the first to be asked is any
-		d.want("GET", "/v1.41/distribution/localhost:5000/x/y:1/json", nil, http.StatusOK, `{"Descriptor":{"digest":"sha256:0"},"Name":"localhost:5000/x/y:1"}`)
-		d.want("GET", "/images/search?term=a%20b", nil, http.StatusOK, `[{"description":"found by n2","name":"a b"}]`)
+		d.Want("GET", "/v1.41/distribution/localhost:5000/x/y:1/json", nil, http.StatusOK, `{"Descriptor":{"digest":"sha256:0"},"Name":"localhost:5000/x/y:1"}`)
+		d.Want("GET", "/images/search?term=a%20b", nil, http.StatusOK, `[{"description":"found by n2","name":"a b"}]`)
 	}
-	d.want("GET", "/images/viz", nil, http.StatusNotImplemented, `{"message":"Not supported in clustering mode."}`)
-	d.want("POST", "/images/create", nil, http.StatusBadRequest, `{"message":"give fromImage to pull an image, or fromSrc to import one"}`)
+	d.Want("GET", "/images/viz", nil, http.StatusNotImplemented, `{"message":"Not supported in clustering mode."}`)
+	d.Want("POST", "/images/create", nil, http.StatusBadRequest, `{"message":"give fromImage to pull an image, or fromSrc to import one"}`)
 	none := open(t)
-	none.want("GET", "/images/search?term=a", nil, http.StatusServiceUnavailable, `{"message":"No healthy node available in the cluster"}`)
-	none.want("POST", "/images/create?fromImage=a", nil, http.StatusServiceUnavailable, `{"message":"No healthy node available in the cluster"}`)
-	none.want("POST", "/images/load", nil, http.StatusServiceUnavailable, `{"message":"No healthy node available in the cluster"}`)
-	none.want("GET", "/images/json", nil, http.StatusOK, `[]`)
+	none.Want("GET", "/images/search?term=a", nil, http.StatusServiceUnavailable, `{"message":"No healthy node available in the cluster"}`)
+	none.Want("POST", "/images/create?fromImage=a", nil, http.StatusServiceUnavailable, `{"message":"No healthy node available in the cluster"}`)
+	none.Want("POST", "/images/load", nil, http.StatusServiceUnavailable, `{"message":"No healthy node available in the cluster"}`)
+	none.Want("GET", "/images/json", nil, http.StatusOK, `[]`)
 }

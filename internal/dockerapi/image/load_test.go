@@ -24,7 +24,7 @@ func saved(t *testing.T, tags ...string) string {
 		from.AddImage(enginetest.Image{Tags: []string{tag}})
 		query += "&names=" + tag
 	}
-	_, archive := open(t, from).call("GET", query, nil)
+	_, archive := open(t, from).Call("GET", query, nil)
 	return archive
 }
 
@@ -32,7 +32,7 @@ func TestLoad_intoEveryEngine(t *testing.T) {
 	archive := saved(t, "a:1", "b:1")
 	engines := enginetest.StartMany(t, 3)
 	d := open(t, engines...)
-	status, body := d.call("POST", "/images/load?quiet=0", strings.NewReader(archive))
+	status, body := d.Call("POST", "/images/load?quiet=0", strings.NewReader(archive))
 	all := messagesIn(t, body)
 	if status != http.StatusOK {
 		t.Fatalf("%d %s", status, body)
@@ -43,7 +43,7 @@ func TestLoad_intoEveryEngine(t *testing.T) {
 	if last, err := lastOf(all); err != "" || last["n1"] != "Loading Image... : loaded" || len(last) != 3 {
 		t.Errorf("last words %q, error %q", last, err)
 	}
-	if _, list := d.call("GET", "/images/json", nil); !strings.Contains(list, "b:1") {
+	if _, list := d.Call("GET", "/images/json", nil); !strings.Contains(list, "b:1") {
 		t.Errorf("the image is not known at once: %s", list)
 	}
 }
@@ -51,7 +51,7 @@ func TestLoad_intoEveryEngine(t *testing.T) {
 func TestLoad_quietly(t *testing.T) {
 	archive := saved(t, "a:1")
 	d := open(t, enginetest.StartMany(t, 3)...)
-	d.want("POST", "/images/load?quiet=1", strings.NewReader(archive), http.StatusOK, `{"stream":"Loaded image: a:1\n"}`)
+	d.Want("POST", "/images/load?quiet=1", strings.NewReader(archive), http.StatusOK, `{"stream":"Loaded image: a:1\n"}`)
 	wantNames(t, "asked", d.engines[0].Requests("POST"), "POST /images/load?quiet=1")
 }
 
@@ -61,7 +61,7 @@ func TestLoad_thatFails(t *testing.T) {
 		engines := enginetest.StartMany(t, 3)
 		engines[1].Fail("POST", "/images/load", http.StatusInternalServerError, "no space left on device")
 		d := open(t, engines...)
-		status, body := d.call("POST", "/images/load", strings.NewReader(archive))
+		status, body := d.Call("POST", "/images/load", strings.NewReader(archive))
 		last, err := lastOf(messagesIn(t, body))
 		if status != http.StatusOK || err != "n2: no space left on device" || last["n2"] != "Loading Image... : no space left on device" {
 			t.Errorf("%d, last words %q, error %q", status, last, err)
@@ -74,14 +74,14 @@ func TestLoad_thatFails(t *testing.T) {
 			e.Fail("POST", "/images/load", http.StatusInternalServerError, "no space left on device")
 		}
 		d := open(t, engines...)
-		d.want("POST", "/images/load", strings.NewReader(archive), http.StatusInternalServerError, `{"message":"no space left on device"}`)
-		d.want("GET", "/images/json", nil, http.StatusOK, `[]`)
+		d.Want("POST", "/images/load", strings.NewReader(archive), http.StatusInternalServerError, `{"message":"no space left on device"}`)
+		d.Want("GET", "/images/json", nil, http.StatusOK, `[]`)
 	})
 	t.Run("for what is in the archive", func(t *testing.T) {
 		d := open(t, enginetest.StartMany(t, 2)...)
 		const text = "Error processing tar file(exit status 1): unexpected EOF"
-		d.want("POST", "/images/load?quiet=1", strings.NewReader("no archive"), http.StatusInternalServerError, `{"message":"`+text+`"}`)
-		_, body := d.call("POST", "/images/load", strings.NewReader("no archive"))
+		d.Want("POST", "/images/load?quiet=1", strings.NewReader("no archive"), http.StatusInternalServerError, `{"message":"`+text+`"}`)
+		_, body := d.Call("POST", "/images/load", strings.NewReader("no archive"))
 		if _, err := lastOf(messagesIn(t, body)); err != text {
 			t.Errorf("%s", body)
 		}
@@ -113,7 +113,7 @@ func TestLoad_aSlowEngineDoesNotHoldUpTheClientOrTheOthers(t *testing.T) {
 		<-quickDone
 		close(goOn)
 	}()
-	status, body := d.call("POST", "/images/load?quiet=1", upload)
+	status, body := d.Call("POST", "/images/load?quiet=1", upload)
 	if status != http.StatusOK || strings.TrimSpace(body) != `{"stream":"Loaded image: a:1\n"}` {
 		t.Errorf("%d %s", status, body)
 	}
@@ -149,11 +149,11 @@ func TestLoad_endsEarlyWhenNoEngineWantsIt(t *testing.T) {
 	body, upload := io.Pipe()
 	defer upload.Close()
 	go func() { _, _ = upload.Write([]byte("the beginning")) }()
-	r, err := http.NewRequestWithContext(t.Context(), "POST", d.url+"/images/load", body)
+	r, err := http.NewRequestWithContext(t.Context(), "POST", d.URL+"/images/load", body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := d.client.Do(r)
+	resp, err := d.Client.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,11 +185,7 @@ func TestLoad_endsWithItsClient(t *testing.T) {
 		cancel()
 		upload.CloseWithError(context.Canceled) // Go's client waits for its body
 	}()
-	r, err := http.NewRequestWithContext(ctx, "POST", d.url+"/images/load", body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if resp, err := d.client.Do(r); err == nil {
+	if resp, err := d.Send(ctx, "POST", "/images/load", body); err == nil {
 		resp.Body.Close()
 		t.Errorf("answer %d", resp.StatusCode)
 	} else if !errors.Is(err, context.Canceled) {
@@ -212,7 +208,7 @@ func TestImport_makesOneImageAndCopiesIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			engines := enginetest.StartMany(t, 3)
 			d := open(t, engines...)
-			status, body := d.call("POST", "/images/create?fromSrc=-&"+query, strings.NewReader("files"))
+			status, body := d.Call("POST", "/images/create?fromSrc=-&"+query, strings.NewReader("files"))
 			all := messagesIn(t, body)
 			if status != http.StatusOK || len(all) == 0 {
 				t.Fatalf("%d %s", status, body)
@@ -227,7 +223,7 @@ func TestImport_makesOneImageAndCopiesIt(t *testing.T) {
 			if len(streamsIn(all)) > 0 {
 				t.Errorf("more is printed than the ID: %s", body)
 			}
-			if _, list := d.call("GET", "/images/json", nil); !strings.Contains(list, id) {
+			if _, list := d.Call("GET", "/images/json", nil); !strings.Contains(list, id) {
 				t.Errorf("the image is not known at once: %s", list)
 			}
 			if strings.Contains(query, "repo=imp") && len(with(engines, "imp:"+map[bool]string{true: "2", false: "latest"}[strings.Contains(query, "tag=2")])) != 3 {
@@ -241,14 +237,14 @@ func TestImport_thatFails(t *testing.T) {
 	t.Run("where it is made", func(t *testing.T) {
 		engine := enginetest.Start(t, enginetest.Config{})
 		engine.Fail("POST", "/images/create", http.StatusBadRequest, "invalid reference format")
-		open(t, engine).want("POST", "/images/create?fromSrc=-&repo=A", strings.NewReader("files"), http.StatusBadRequest, `{"message":"invalid reference format"}`)
+		open(t, engine).Want("POST", "/images/create?fromSrc=-&repo=A", strings.NewReader("files"), http.StatusBadRequest, `{"message":"invalid reference format"}`)
 	})
 	t.Run("where it is copied to", func(t *testing.T) {
 		engines := enginetest.StartMany(t, 2)
 		for _, e := range engines {
 			e.Fail("POST", "/images/load", http.StatusInternalServerError, "no space left on device")
 		}
-		_, body := open(t, engines...).call("POST", "/images/create?fromSrc=-&repo=a", strings.NewReader("files"))
+		_, body := open(t, engines...).Call("POST", "/images/create?fromSrc=-&repo=a", strings.NewReader("files"))
 		all := messagesIn(t, body)
 		if _, err := lastOf(all); !strings.Contains(err, "no space left on device") || !strings.HasPrefix(all[len(all)-2].Status, "sha256:") {
 			t.Errorf("%s", body)
@@ -270,7 +266,7 @@ func TestImport_givesUpAnEngineThatStopsAnswering(t *testing.T) {
 		e.Handle("GET", "/images/get", hang(e))
 	}
 	d := openWith(t, cluster.Config{ProbeInterval: 20 * time.Millisecond, FailureRetry: 1}, engines...)
-	_, body := d.call("POST", "/images/create?fromSrc=-&repo=a", strings.NewReader("files"))
+	_, body := d.Call("POST", "/images/create?fromSrc=-&repo=a", strings.NewReader("files"))
 	if _, err := lastOf(messagesIn(t, body)); !strings.Contains(err, "the engine has stopped answering") {
 		t.Errorf("%s", body)
 	}
@@ -279,7 +275,7 @@ func TestImport_givesUpAnEngineThatStopsAnswering(t *testing.T) {
 func TestImport_fromAnAddress(t *testing.T) {
 	engine := enginetest.Start(t, enginetest.Config{})
 	d := open(t, engine)
-	if status, body := d.call("POST", "/images/create?fromSrc=http://files/x.tar&repo=a", nil); status != http.StatusOK {
+	if status, body := d.Call("POST", "/images/create?fromSrc=http://files/x.tar&repo=a", nil); status != http.StatusOK {
 		t.Errorf("%d %s", status, body)
 	}
 	wantNames(t, "asked", engine.Requests("POST"), "POST /images/create?fromSrc=http%3A%2F%2Ffiles%2Fx.tar&repo=a")
@@ -290,10 +286,10 @@ func TestLoad_leavesTheConnectionUsable(t *testing.T) {
 	archive := saved(t, "a:1")
 	d := open(t, enginetest.Start(t, enginetest.Config{}))
 	for range 20 {
-		if status, body := d.call("POST", "/images/load", strings.NewReader(archive)); status != http.StatusOK {
+		if status, body := d.Call("POST", "/images/load", strings.NewReader(archive)); status != http.StatusOK {
 			t.Fatalf("%d %s", status, body)
 		}
-		d.want("POST", "/images/a:1/tag?repo=b", nil, http.StatusCreated, "")
+		d.Want("POST", "/images/a:1/tag?repo=b", nil, http.StatusCreated, "")
 		time.Sleep(time.Millisecond) // so that a deadline that was left behind would show
 	}
 }
@@ -323,11 +319,7 @@ func TestImport_endsWithItsClient(t *testing.T) {
 				<-began
 				cancel()
 			}()
-			r, err := http.NewRequestWithContext(ctx, "POST", d.url+"/images/create?fromSrc=-&repo=a", strings.NewReader("files"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if resp, err := d.client.Do(r); err == nil {
+			if resp, err := d.Send(ctx, "POST", "/images/create?fromSrc=-&repo=a", strings.NewReader("files")); err == nil {
 				_, _ = io.Copy(io.Discard, resp.Body)
 				resp.Body.Close()
 			}

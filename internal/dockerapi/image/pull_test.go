@@ -26,7 +26,7 @@ func TestPull_onEveryEngine(t *testing.T) {
 		fmt.Fprintln(w, `{"status":"Already exists","progressDetail":{},"id":"layer"}`)
 	})
 	d := open(t, engines...)
-	status, body := d.call("POST", "/images/create?fromImage=busybox&tag=latest&platform=linux/amd64", nil)
+	status, body := d.Call("POST", "/images/create?fromImage=busybox&tag=latest&platform=linux/amd64", nil)
 	if status != http.StatusOK {
 		t.Fatalf("%d %s", status, body)
 	}
@@ -41,7 +41,7 @@ func TestPull_onEveryEngine(t *testing.T) {
 			t.Errorf("a line without details loses its place on a terminal: %+v", m)
 		}
 	}
-	if _, list := d.call("GET", "/images/json", nil); !strings.Contains(list, "busybox:latest") {
+	if _, list := d.Call("GET", "/images/json", nil); !strings.Contains(list, "busybox:latest") {
 		t.Errorf("the image is not known at once: %s", list)
 	}
 }
@@ -55,7 +55,7 @@ func TestPull_whatTheTagMeans(t *testing.T) {
 		"fromImage=a&tag=sha256:00": "Pulling a@sha256:00...",
 		"fromImage=r:5000/a/b:1":    "Pulling r:5000/a/b:1...",
 	} {
-		_, body := d.call("POST", "/images/create?"+query, nil)
+		_, body := d.Call("POST", "/images/create?"+query, nil)
 		if last, _ := lastOf(messagesIn(t, body)); last["n1"] != want {
 			t.Errorf("%s: %s", query, body)
 		}
@@ -117,7 +117,7 @@ func TestPull_thatFails(t *testing.T) {
 			c.first(engines[0])
 			c.second(engines[1])
 			d := open(t, engines...)
-			status, body := d.call("POST", "/images/create?fromImage=a&tag=1", nil)
+			status, body := d.Call("POST", "/images/create?fromImage=a&tag=1", nil)
 			if status != c.status || c.message != "" && strings.TrimSpace(body) != c.message {
 				t.Errorf("%d %s, want %d %s", status, body, c.status, c.message)
 			}
@@ -141,7 +141,7 @@ func TestPull_doesNotFloodTheClient(t *testing.T) {
 	})
 	d := open(t, engine)
 	began := time.Now()
-	_, body := d.call("POST", "/images/create?fromImage=a&tag=1", nil)
+	_, body := d.Call("POST", "/images/create?fromImage=a&tag=1", nil)
 	all := messagesIn(t, body)
 	if most := 3 + int(time.Since(began)/(100*time.Millisecond)); len(all) > most {
 		t.Errorf("%d lines, no more than %d are due", len(all), most)
@@ -165,7 +165,7 @@ func TestPull_endsWithItsClient(t *testing.T) {
 	}
 	d := open(t, engines...)
 	ctx, cancel := context.WithCancel(t.Context())
-	resp := d.do(ctx, "POST", "/images/create?fromImage=a&tag=1", nil)
+	resp := d.Do(ctx, "POST", "/images/create?fromImage=a&tag=1", nil)
 	defer resp.Body.Close()
 	<-began
 	<-began
@@ -190,7 +190,7 @@ func TestPull_givesUpAnEngineThatStopsAnswering(t *testing.T) {
 		<-began
 		engines[1].Freeze()
 	}()
-	_, body := d.call("POST", "/images/create?fromImage=a&tag=1", nil)
+	_, body := d.Call("POST", "/images/create?fromImage=a&tag=1", nil)
 	last, err := lastOf(messagesIn(t, body))
 	if err != "n2: the engine has stopped answering" || !strings.Contains(last["n1"], "Downloaded") {
 		t.Errorf("last words %q, error %q", last, err)
@@ -204,7 +204,7 @@ func TestPull_aBrokenConnectionIsAnError(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	})
-	_, body := open(t, engine).call("POST", "/images/create?fromImage=a&tag=1", nil)
+	_, body := open(t, engine).Call("POST", "/images/create?fromImage=a&tag=1", nil)
 	if _, err := lastOf(messagesIn(t, body)); !strings.Contains(err, "the connection broke") {
 		t.Errorf("error %q", err)
 	}

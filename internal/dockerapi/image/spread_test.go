@@ -128,7 +128,7 @@ func TestLoad_ofMuchTakesLittleMemoryHoweverSlowOneEngineIs(t *testing.T) {
 			t.Errorf("%d files keep the archive", n)
 		}
 	}()
-	status, body := d.call("POST", "/images/load", upload)
+	status, body := d.Call("POST", "/images/load", upload)
 	if last, err := lastOf(messagesIn(t, body)); status != http.StatusOK || err != "" || last["n2"] != "Loading Image... : loaded" {
 		t.Errorf("%d %s", status, body)
 	}
@@ -168,7 +168,7 @@ func TestLoad_oneEngineFailsInTheMiddle(t *testing.T) {
 				c.how(w, r)
 			})
 			d := open(t, engines...)
-			status, body := d.call("POST", "/images/load", strings.NewReader(archive))
+			status, body := d.Call("POST", "/images/load", strings.NewReader(archive))
 			last, err := lastOf(messagesIn(t, body))
 			if status != http.StatusOK || !strings.HasPrefix(err, c.err) || !strings.HasPrefix(last["n2"], "Loading Image... : "+strings.TrimPrefix(c.err, "n2: ")) {
 				t.Errorf("%d, last words %q, error %q", status, last, err)
@@ -192,7 +192,7 @@ func TestLoad_givesUpAnEngineThatStopsAnsweringAndFinishesOnTheOthers(t *testing
 		<-r.Context().Done()
 	})
 	d := openWith(t, cluster.Config{ProbeInterval: 20 * time.Millisecond, FailureRetry: 1}, engines...)
-	_, body := d.call("POST", "/images/load", strings.NewReader(archive))
+	_, body := d.Call("POST", "/images/load", strings.NewReader(archive))
 	last, err := lastOf(messagesIn(t, body))
 	if !strings.Contains(err, "n2: ") || !strings.Contains(err, "stopped answering") || last["n1"] != "Loading Image... : loaded" || last["n3"] != "Loading Image... : loaded" {
 		t.Errorf("last words %q, error %q", last, err)
@@ -223,11 +223,7 @@ func TestLoad_keepsNothingWhenItsClientGoes(t *testing.T) {
 		cancel()
 		upload.CloseWithError(context.Canceled)
 	}()
-	r, err := http.NewRequestWithContext(ctx, "POST", d.url+"/images/load", body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if resp, err := d.client.Do(r); err == nil {
+	if resp, err := d.Send(ctx, "POST", "/images/load", body); err == nil {
 		resp.Body.Close()
 		t.Errorf("answer %d", resp.StatusCode)
 	} else if !errors.Is(err, context.Canceled) {
@@ -265,7 +261,7 @@ func TestLoad_withoutRoomToKeepTheArchive(t *testing.T) {
 		})
 	}
 	d := open(t, engines...)
-	status, body := d.call("POST", "/images/load?quiet=1", io.LimitReader(zeros{}, size))
+	status, body := d.Call("POST", "/images/load?quiet=1", io.LimitReader(zeros{}, size))
 	if status != http.StatusInternalServerError || !strings.Contains(body, "no room to keep the image while the engines load it") || !strings.Contains(body, "TMPDIR") {
 		t.Errorf("%d %s", status, body)
 	}
@@ -291,7 +287,7 @@ func TestLoad_refusedInTheMiddleByAllIsToldWhy(t *testing.T) {
 	}
 	d := open(t, engines...)
 	for range 5 {
-		d.want("POST", "/images/load", io.LimitReader(zeros{}, 64<<20), http.StatusInsufficientStorage, `{"message":"no space left on device"}`)
+		d.Want("POST", "/images/load", io.LimitReader(zeros{}, 64<<20), http.StatusInsufficientStorage, `{"message":"no space left on device"}`)
 	}
 }
 
@@ -327,7 +323,7 @@ func TestOneSlowEngine_theOthersAreSeenToFinishBeforeIt(t *testing.T) {
 				}
 				fmt.Fprintln(w, `{"errorDetail":{"message":"too late"},"error":"too late"}`)
 			})
-			resp := open(t, engines...).do(t.Context(), "POST", c.path, strings.NewReader(c.body))
+			resp := open(t, engines...).Do(t.Context(), "POST", c.path, strings.NewReader(c.body))
 			defer resp.Body.Close()
 			in := bufio.NewScanner(resp.Body)
 			untilStatus(t, in, "n1", c.last)
@@ -359,7 +355,7 @@ func TestTagAndRemove_doNotWaitForAnEngineThatStopsAnswering(t *testing.T) {
 				<-r.Context().Done()
 			})
 			d := openWith(t, cluster.Config{ProbeInterval: 20 * time.Millisecond, FailureRetry: 1}, engines...)
-			status, body := d.call(c.method, c.path, nil)
+			status, body := d.Call(c.method, c.path, nil)
 			if status < 500 || !strings.Contains(body, "n2: ") || !strings.Contains(body, "; "+c.did) {
 				t.Errorf("%d %s", status, body)
 			}

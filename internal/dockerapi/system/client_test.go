@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -16,38 +14,28 @@ import (
 
 	"github.com/skep/skep/internal/cluster"
 	"github.com/skep/skep/internal/dockerapi"
+	"github.com/skep/skep/internal/dockerapi/routertest"
 	"github.com/skep/skep/internal/dockerapi/system"
 	"github.com/skep/skep/internal/enginetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// client asks the system routes of a cluster, served on loopback.
+// client asks the system routes of a cluster.
 type client struct {
-	t      *testing.T
-	server *httptest.Server
+	*routertest.FrontDoor
+	t *testing.T
 }
 
 func open(t *testing.T, c *cluster.Cluster, experimental bool) *client {
 	t.Helper()
-	server := httptest.NewServer(dockerapi.NewHandler(dockerapi.Options{
-		Logger: slog.New(slog.DiscardHandler), APIVersion: c.APIVersion, Server: "skep", Experimental: experimental,
-	}, system.New(c)))
-	t.Cleanup(server.Close)
-	return &client{t, server}
+	return &client{routertest.Open(t, dockerapi.Options{APIVersion: c.APIVersion, Experimental: experimental}, system.New(c)), t}
 }
 
 // ask sends a request and reads its answer whole.
 func (c *client) ask(method, path, body string) (*http.Response, string) {
 	c.t.Helper()
-	r, err := http.NewRequestWithContext(c.t.Context(), method, c.server.URL+path, strings.NewReader(body))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	resp, err := c.server.Client().Do(r)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	resp := c.Do(c.t.Context(), method, path, strings.NewReader(body))
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
