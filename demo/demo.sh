@@ -8,10 +8,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
 SKEP=$PWD/bin/skep
-# Two demos of different names know nothing of each other: 1 to 8 letters and
-# digits.
+# Two demos of different names know nothing of each other.
 NAME=${SKEP_DEMO_NAME:-demo}
-LAB="$SKEP lab --name $NAME"
+if ! [[ $NAME =~ ^[a-z][a-z0-9]{0,7}$ ]]; then
+	echo "SKEP_DEMO_NAME=$NAME: a name is a small letter, and up to 7 more or digits" >&2
+	exit 2
+fi
+LAB=("$SKEP" lab --name "$NAME")
 SIMULATED=50
 # Short: a unix socket's path has a hundred bytes.
 if [ "$(id -u)" = 0 ]; then
@@ -35,22 +38,25 @@ status() {
 	docker info --format '{{range .SystemStatus}}{{println (index . 0) (index . 1)}}{{end}}' | grep "$@"
 }
 
-# The manager's pid, if it is still the process that was started.
+# The manager's pid, if it is still the process that was started. Where nobody
+# reaps the dead it stays as one.
 manager() {
-	local pid start
+	local pid start stat
 	read -r pid start 2>/dev/null <"$RUN/pid" || return 1
-	[ "$(cut -d' ' -f22 "/proc/$pid/stat" 2>/dev/null)" = "$start" ] && echo "$pid"
+	read -r -a stat 2>/dev/null <"/proc/$pid/stat" || return 1
+	[ "${stat[21]}" = "$start" ] && [ "${stat[2]}" != Z ] && echo "$pid"
 }
+no_manager() { ! manager >/dev/null; }
 
 # Whatever manager of the demo runs, of real engines or of simulated ones.
 stop_manager() {
 	local pid
 	if pid=$(manager); then
 		kill "$pid"
-		while [ -d "/proc/$pid" ]; do sleep 0.1; done
+		retry 20 no_manager || kill -KILL "$pid"
 	fi
-	rm -f "$RUN/pid"
 	bin/engines stop "$RUN"
+	rm -f "$RUN/pid" "$SOCKET" # of one that was killed
 }
 
 # /tmp is everybody's: a directory there is used only if it is the caller's own.
@@ -64,7 +70,7 @@ make_run() {
 
 down() {
 	if [ "$(id -u)" = 0 ] && [ "$(uname)" = Linux ]; then
-		$LAB down
+		"${LAB[@]}" down
 	fi
 	if [ -d "$RUN" ]; then
 		make_run
@@ -87,13 +93,13 @@ shows() { docker info 2>/dev/null | grep -c "$1: $2" | grep -qx "$3"; }
 # Three real engines. It fails if they do not come up.
 real_engines() {
 	say "Three Docker Engines, each in a small machine of its own"
-	run $LAB up -n 3 --label n1:rack=a --label n2:rack=b --label n3:rack=b
+	run "${LAB[@]}" up -n 3 --label n1:rack=a --label n2:rack=b --label n3:rack=b
 }
 
 start_real_manager() {
 	say "One skep manager makes them one"
 	# On the lab's LAN; its socket is reachable from here.
-	setsid $LAB exec hub -- "$SKEP" manage -H "unix://$SOCKET" --state-dir "$RUN/state" 'nodes://10.99.0.[11:13]:2375' \
+	setsid "${LAB[@]}" exec hub -- "$SKEP" manage -H "unix://$SOCKET" --state-dir "$RUN/state" 'nodes://10.99.0.[11:13]:2375' \
 		</dev/null >"$RUN/log" 2>&1 &
 	local pid=$!
 	echo "$pid $(cut -d' ' -f22 "/proc/$pid/stat")" >"$RUN/pid"

@@ -25,13 +25,13 @@ tour_real() {
 	started_front
 
 	say "The power of one engine fails"
-	run $LAB crash n3
+	run "${LAB[@]}" crash n3
 	retry 60 shows Status Unhealthy 1
 	status -E '^ n|Status|Error'
 	run docker ps
 
 	say "And comes back, with its containers"
-	run $LAB start n3
+	run "${LAB[@]}" start n3
 	retry 60 shows Status Healthy 3
 	run docker ps -a
 }

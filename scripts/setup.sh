@@ -7,13 +7,8 @@ set -eu
 
 need=""
 PATH=$PATH:/usr/sbin:/sbin
-command -v dockerd >/dev/null || need="$need docker.io"
+{ command -v dockerd && command -v docker; } >/dev/null || need=" docker.io"
 command -v iptables >/dev/null || need="$need iptables"
-if ! command -v docker >/dev/null; then
-	# Newer Debian has the command line in a package of its own.
-	need="$need docker.io"
-	apt-cache show docker-cli >/dev/null 2>&1 && need="$need docker-cli"
-fi
 if [ "${1:-}" = tests ]; then
 	command -v etcd >/dev/null || need="$need etcd-server"
 	[ -e /usr/share/java/zookeeper.jar ] || need="$need zookeeper"
@@ -29,12 +24,22 @@ if [ "$(id -u)" != 0 ]; then
 	echo "skep: installing$need needs root: run this as root, or install it yourself: sudo apt-get install$need" >&2
 	exit 1
 fi
-echo "skep: installing$need"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
+# Newer Debian has the command line in a package of its own. Which it is, is
+# known only now.
+if ! command -v docker >/dev/null && apt-cache show docker-cli >/dev/null 2>&1; then
+	! command -v dockerd >/dev/null || need=${need#" docker.io"}
+	need="$need docker-cli"
+fi
 case $need in
-# The stores are for tests alone: they are not started as services.
+# The stores are for tests alone: they are not to run as services.
 *etcd-server* | *zookeeper*) export RUNLEVEL=1 ;;
 esac
+echo "skep: installing$need"
 # shellcheck disable=SC2086 # a list of packages
 apt-get install -y -qq --no-install-recommends $need >/dev/null
+case $need in
+# systemd knows no runlevel.
+*etcd-server*) [ ! -d /run/systemd/system ] || systemctl --quiet disable --now etcd.service ;;
+esac

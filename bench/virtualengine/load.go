@@ -232,7 +232,7 @@ func (b *bench) direct() []*client {
 var errEnough = errors.New("enough")
 
 // parallel lets the clients call do, with a number that counts up over all of
-// them, for the duration, and gives all times, sorted.
+// them, for the duration, and gives all times.
 func (b *bench) parallel(ctx context.Context, d time.Duration, do func(n int) (time.Duration, error)) ([]time.Duration, error) {
 	var (
 		wg    sync.WaitGroup
@@ -262,7 +262,6 @@ func (b *bench) parallel(ctx context.Context, d time.Duration, do func(n int) (t
 		})
 	}
 	wg.Wait()
-	slices.Sort(all)
 	return all, errors.Join(first, ctx.Err())
 }
 
@@ -326,35 +325,41 @@ func (c *client) ask(ctx context.Context, method, path, body string, read func(i
 	return read(resp.Body)
 }
 
+// create gives the path of the container that it makes.
+func (c *client) create(ctx context.Context) (path string, err error) {
+	var made struct{ ID string }
+	body, err := c.do(ctx, http.MethodPost, "/containers/create", createBody)
+	if err == nil {
+		err = json.Unmarshal(body, &made)
+	}
+	return "/containers/" + made.ID, err
+}
+
+func (c *client) remove(ctx context.Context, path string) error {
+	_, err := c.do(ctx, http.MethodDelete, path+"?force=1", "")
+	return err
+}
+
 // cycle makes a container and removes it, and gives the time of the create.
 func (c *client) cycle(ctx context.Context) (time.Duration, error) {
 	began := time.Now()
-	body, err := c.do(ctx, http.MethodPost, "/containers/create", createBody)
+	path, err := c.create(ctx)
 	took := time.Since(began)
 	if err != nil {
 		return took, err
 	}
-	var made struct{ ID string }
-	if err := json.Unmarshal(body, &made); err != nil {
-		return took, err
-	}
-	_, err = c.do(ctx, http.MethodDelete, "/containers/"+made.ID+"?force=1", "")
-	return took, err
+	return took, c.remove(ctx, path)
 }
 
 // schedulingDelay makes a container, looks at when its engine says that it was
 // made, and removes it. It gives the time from the request until then.
 func (c *client) schedulingDelay(ctx context.Context) (time.Duration, error) {
 	began := time.Now()
-	body, err := c.do(ctx, http.MethodPost, "/containers/create", createBody)
+	path, err := c.create(ctx)
 	if err != nil {
 		return 0, err
 	}
-	var made struct{ ID string }
-	if err := json.Unmarshal(body, &made); err != nil {
-		return 0, err
-	}
-	body, err = c.do(ctx, http.MethodGet, "/containers/"+made.ID+"/json", "")
+	body, err := c.do(ctx, http.MethodGet, path+"/json", "")
 	if err != nil {
 		return 0, err
 	}
@@ -362,8 +367,7 @@ func (c *client) schedulingDelay(ctx context.Context) (time.Duration, error) {
 	if err := json.Unmarshal(body, &shown); err != nil {
 		return 0, err
 	}
-	_, err = c.do(ctx, http.MethodDelete, "/containers/"+made.ID+"?force=1", "")
-	return shown.Created.Sub(began), err
+	return shown.Created.Sub(began), c.remove(ctx, path)
 }
 
 func wait(ctx context.Context, d time.Duration) bool {

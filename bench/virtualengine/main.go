@@ -88,7 +88,7 @@ func measure(ctx context.Context, o options) (err error) {
 	}
 	defer sim.stop()
 	report := newReport(o)
-	manager, err := startManager(ctx, o, addresses)
+	manager, err := startManager(o, addresses)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -110,7 +111,7 @@ func startSimulator(ctx context.Context, o options) (*process, []string, error) 
 	if err == nil {
 		err = json.Unmarshal(line, &addresses)
 	}
-	if err != nil || ctx.Err() != nil {
+	if err = errors.Join(err, ctx.Err()); err != nil {
 		p.stop()
 		return nil, nil, fmt.Errorf("start the simulator: %w: %s", err, p.lastWords())
 	}
@@ -118,7 +119,7 @@ func startSimulator(ctx context.Context, o options) (*process, []string, error) 
 }
 
 // startManager starts skep on a socket and on a loopback port.
-func startManager(_ context.Context, o options, addresses []string) (*process, error) {
+func startManager(o options, addresses []string) (*process, error) {
 	list := filepath.Join(o.dir, "engines")
 	if err := os.WriteFile(list, []byte(strings.Join(addresses, "\n")+"\n"), 0o600); err != nil {
 		return nil, err
@@ -128,7 +129,7 @@ func startManager(_ context.Context, o options, addresses []string) (*process, e
 		return nil, err
 	}
 	socket := filepath.Join(o.dir, "skep.sock")
-	args := []string{"manage", "-H", "unix://" + socket, "-H", "tcp://" + port}
+	args := []string{"manage", "-H", "unix://" + socket, "-H", "tcp://" + port, "--state-dir", filepath.Join(o.dir, "state")}
 	if o.profiles != "" {
 		args = append(args, "--metrics-addr", "unix://"+filepath.Join(o.dir, metricsSocket))
 	}

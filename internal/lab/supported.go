@@ -84,7 +84,8 @@ func natSupport() error {
 		if err != nil {
 			continue
 		}
-		out, err := exec.Command(path, "--wait", "--table", "nat", "--list-rules").CombinedOutput()
+		// Others may hold its lock, for which it would wait without end.
+		out, err := exec.Command(path, "--wait", "10", "--table", "nat", "--list-rules").CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("the kernel lacks the firewall that engines need: %s: %w: %s", path, err, bytes.TrimSpace(out))
 		}

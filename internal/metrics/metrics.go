@@ -46,10 +46,9 @@ type Metrics struct {
 	placed, notPlaced        prometheus.Counter
 	reloaded, reloadFailures prometheus.Counter
 
-	mu    sync.RWMutex         // guards known
-	known map[seriesKey]series // to find counters without building their labels
-
-	overflow series // of all requests beyond maxSeries
+	mu       sync.RWMutex         // guards what follows
+	known    map[seriesKey]series // to find counters without building their labels
+	overflow series               // of all requests beyond maxSeries
 }
 
 // New counts for a program of this version. Source may be nil.

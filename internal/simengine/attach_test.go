@@ -54,7 +54,9 @@ func TestRestart_keepsAContainerThatIsRemovedAtItsEnd(t *testing.T) {
 	}
 	_, err = c.ContainerStop(ctx, "web", client.ContainerStopOptions{})
 	must(t, err)
-	if n := fleet.Engines[0].Count(); n != 0 {
+	list, err := c.ContainerList(ctx, client.ContainerListOptions{All: true})
+	must(t, err)
+	if n := len(list.Items); n != 0 {
 		t.Errorf("%d containers are left", n)
 	}
 }

@@ -158,10 +158,10 @@ func (e *Engine) changeContainer(w http.ResponseWriter, r *http.Request, ref, ve
 			conflict("not running")
 			return
 		}
-		number, name := signalOf(r.URL.Query().Get("signal"))
+		number, deadly := signalOf(r.URL.Query().Get("signal"))
 		e.signal(c, number)
-		if code, deadly := deadlySignals[name]; deadly {
-			e.stopped(c, code)
+		if deadly > 0 {
+			e.stopped(c, 128+deadly)
 		}
 	case "restart":
 		if alive {
@@ -202,22 +202,19 @@ func (e *Engine) changeContainer(w http.ResponseWriter, r *http.Request, ref, ve
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// deadlySignals end a container's process unless it catches them, with these
-// exit codes.
-var deadlySignals = map[string]int{"KILL": 137, "TERM": 143, "INT": 130, "QUIT": 131, "HUP": 129}
-
-func signalOf(given string) (number, name string) {
-	numbers := map[string]string{"KILL": "9", "TERM": "15", "INT": "2", "QUIT": "3", "HUP": "1"}
+// signalOf gives a signal as events tell it, and its number if it is one that
+// ends a container's process, else 0.
+func signalOf(given string) (told string, deadly int) {
 	given = strings.TrimPrefix(strings.ToUpper(given), "SIG")
 	if given == "" {
 		given = "KILL"
 	}
-	for name, number := range numbers {
-		if given == name || given == number {
-			return number, name
+	for name, number := range map[string]int{"KILL": 9, "TERM": 15, "INT": 2, "QUIT": 3, "HUP": 1} {
+		if told := strconv.Itoa(number); given == name || given == told {
+			return told, number
 		}
 	}
-	return given, given
+	return given, 0
 }
 
 func (e *Engine) signal(c *container, number string) {

@@ -18,22 +18,17 @@ type Config struct {
 	Name string
 	// Containers are there, and run, from the beginning.
 	Containers int
-	// Images are there from the beginning; default busybox and alpine.
-	Images []string
-	Labels []string // as "key=value"
-	CPUs   int      // default 8
-	Memory int64    // bytes; default 32 GiB
+	Labels     []string // as "key=value"
 	// Latency is how long the engine waits before it answers a request.
 	Latency time.Duration
 }
-
-// defaultImages are the images of an engine for which none were chosen.
-var defaultImages = []string{"busybox:latest", "alpine:latest"}
 
 const (
 	apiVersion    = "1.47"
 	minAPIVersion = "1.24"
 	serverVersion = "27.3.1"
+	cpus          = 8
+	memory        = 32 << 30 // bytes
 	// maxBody bounds what a request may bring, in bytes.
 	maxBody = 4 << 20
 )
@@ -61,22 +56,12 @@ var _ http.Handler = (*Engine)(nil)
 
 // New makes an engine with its first containers.
 func New(cfg Config) *Engine {
-	if cfg.Images == nil {
-		cfg.Images = defaultImages
-	}
-	if cfg.CPUs == 0 {
-		cfg.CPUs = 8
-	}
-	if cfg.Memory == 0 {
-		cfg.Memory = 32 << 30
-	}
 	e := &Engine{
 		cfg: cfg, containers: make(map[string]*container, cfg.Containers), names: make(map[string]*container, cfg.Containers),
 	}
 	e.id = strings.ToUpper(e.newID()[:32])
-	for _, ref := range cfg.Images {
-		e.addImage(ref)
-	}
+	e.addImage("busybox")
+	e.addImage("alpine")
 	for _, name := range []string{"bridge", "host", "none"} {
 		driver := name
 		if name == "none" {
@@ -91,9 +76,6 @@ func New(cfg Config) *Engine {
 // seed makes the containers of the beginning. Their texts are shared: thirty of
 // them on a thousand engines should cost little.
 func (e *Engine) seed() {
-	if len(e.images) == 0 {
-		return
-	}
 	began := time.Now().UTC().Add(-time.Hour)
 	for i := range e.cfg.Containers {
 		c := &container{
@@ -105,19 +87,6 @@ func (e *Engine) seed() {
 		c.state, c.started = running, c.created
 		e.addContainer(c)
 	}
-}
-
-// Name is what the engine calls itself.
-func (e *Engine) Name() string { return e.cfg.Name }
-
-// ID is the engine's own ID.
-func (e *Engine) ID() string { return e.id }
-
-// Count gives the number of containers.
-func (e *Engine) Count() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return len(e.containers)
 }
 
 // newID makes an ID that is the same in every run: figures of two runs are then

@@ -102,7 +102,7 @@ func parseMoment(s string) (time.Time, error) {
 
 func (e *Engine) streamEvents(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	f, ok := readFilters(w, query, "type", "event", "container", "image", "network", "volume", "label", "scope", "daemon")
+	f, ok := readFilters(w, query, "type", "event", "container", "image", "network", "volume", "label")
 	if !ok {
 		return
 	}

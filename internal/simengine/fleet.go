@@ -3,6 +3,7 @@ package simengine
 import (
 	"context"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -17,10 +18,8 @@ type FleetConfig struct {
 	Engines    int // 1 to 60,000
 	Containers int // over all engines
 	// Dir, when given, has a unix socket for each engine. Without it each has an
-	// address of its own in 127.66.0.0/16.
-	Dir string
-	// Port of the addresses; 0 lets the kernel pick each.
-	Port    int
+	// address of its own in 127.66.0.0/16, with a port that the kernel picks.
+	Dir     string
 	Latency time.Duration // of each answer
 	// Labels, when given, says which labels the engine with this number has, as
 	// "key=value".
@@ -34,8 +33,7 @@ const maxFleet = 60_000
 // Fleet is many engines, each with its listener. One of them can lose its power
 // (Crash) and get it back (Start) while Run serves them.
 type Fleet struct {
-	Engines []*Engine
-	places  []*place
+	places []*place
 }
 
 // Listen makes the engines and opens their listeners, all or none. Run serves
@@ -46,7 +44,7 @@ func Listen(cfg FleetConfig) (*Fleet, error) {
 	}
 	f := &Fleet{}
 	for i := range cfg.Engines {
-		network, address := "tcp", net.JoinHostPort(fmt.Sprintf("127.66.%d.%d", i/250, i%250+1), strconv.Itoa(cfg.Port))
+		network, address := "tcp", fmt.Sprintf("127.66.%d.%d:0", i/250, i%250+1)
 		if cfg.Dir != "" {
 			network, address = "unix", filepath.Join(cfg.Dir, "e"+strconv.Itoa(i)+".sock")
 		}
@@ -63,8 +61,7 @@ func Listen(cfg FleetConfig) (*Fleet, error) {
 		if cfg.Labels != nil {
 			engine.Labels = cfg.Labels(i)
 		}
-		f.Engines = append(f.Engines, New(engine))
-		f.places = append(f.places, newPlace(f.Engines[i], l))
+		f.places = append(f.places, newPlace(New(engine), l))
 	}
 	return f, nil
 }
@@ -97,9 +94,9 @@ func (f *Fleet) Run(ctx context.Context) {
 	}
 }
 
-// Serve serves one engine on l until ctx is done, then closes l and every
+// serve serves one engine on l until ctx is done, then closes l and every
 // connection.
-func Serve(ctx context.Context, e *Engine, l net.Listener) {
+func serve(ctx context.Context, e *Engine, l net.Listener) {
 	var conns sync.WaitGroup
 	defer conns.Wait()
 	server := &http.Server{
@@ -121,13 +118,9 @@ func Serve(ctx context.Context, e *Engine, l net.Listener) {
 		},
 		ReadHeaderTimeout: time.Minute,
 		MaxHeaderBytes:    1 << 16,
-		ErrorLog:          log.New(discard{}, "", 0), // a client that breaks off is no news
+		ErrorLog:          log.New(io.Discard, "", 0), // a client that breaks off is no news
 	}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
 	_ = server.Serve(l) // it ends with ctx, or with a listener that is closed
 }
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }

@@ -111,6 +111,7 @@ func FuzzCreate_takesOnlyWhatInspectCanGiveBack(f *testing.F) {
 		`{"Image":"busybox","Env":"A=b"}`, `{"Image":"busybox","HostConfig":null}`, `{"Image":"busybox","HostConfig":[]}`,
 		`{"Image":"busybox","HostConfig":{"PortBindings":{"80/x":[{"HostIp":"x","HostPort":"99999"}]}}}`,
 		`{"Image":"busybox","Tty":true,"Cmd":["\u0000\"","é"],"Unknown":{"x":[1]}}`, `null`, `{}`, `[]`, `{"image":"busybox"}`, ``,
+		`{"Image":"busybox","HostConfig":{"PortBindings":{"80/tcp":[{"HostIp":"fe80::1%\u0001","HostPort":"80"}]}}}`,
 		`{"Image":"busybox","HostConfig":{"PortBindings":{"80/tcp":[{"HostPort":""},{"HostPort":"1-5"}],"80/udp":[{}]}}}`,
 	} {
 		f.Add("web", body)

@@ -34,6 +34,10 @@ func (i *image) is(ref string) bool {
 		len(ref) >= 4 && strings.HasPrefix(strings.TrimPrefix(i.id, "sha256:"), strings.TrimPrefix(ref, "sha256:"))
 }
 
+func (i *image) untag(name string) {
+	i.tags = slices.DeleteFunc(i.tags, func(t string) bool { return t == name })
+}
+
 // withTag completes a name as the engine does.
 func withTag(ref string) string {
 	ref = strings.TrimPrefix(strings.TrimPrefix(ref, "docker.io/"), "library/")
@@ -51,8 +55,13 @@ func (e *Engine) addImage(ref string) *image {
 		return i
 	}
 	sum := sha256.Sum256([]byte(ref))
-	i := &image{id: "sha256:" + hex.EncodeToString(sum[:]), tags: []string{ref}, created: time.Unix(1_700_000_000, 0).UTC()}
-	e.images = append(e.images, i)
+	id := "sha256:" + hex.EncodeToString(sum[:])
+	i := e.findImage(id) // it may have other names now
+	if i == nil {
+		i = &image{id: id, created: time.Unix(1_700_000_000, 0).UTC()}
+		e.images = append(e.images, i)
+	}
+	i.tags = append(i.tags, ref)
 	return i
 }
 
@@ -100,6 +109,9 @@ func (e *Engine) routeImage(w http.ResponseWriter, r *http.Request, rest string)
 				return
 			}
 			if name = withTag(name); !slices.Contains(i.tags, name) {
+				if other := e.findImage(name); other != nil { // a name means one image
+					other.untag(name)
+				}
 				i.tags = append(i.tags, name)
 			}
 			e.emit("image", "tag", i.id, map[string]string{"name": name})
@@ -130,7 +142,7 @@ func (e *Engine) listImages(w http.ResponseWriter, query url.Values) {
 		fits := f.any("reference", func(v string) bool {
 			return i.is(v) || slices.ContainsFunc(i.tags, func(t string) bool { return strings.HasPrefix(t, v+":") })
 		}) &&
-			f.any("dangling", func(v string) bool { return v != "true" && v != "1" }) && f.labels(nil)
+			f.any("dangling", func(v string) bool { return (v == "true" || v == "1") == (len(i.tags) == 0) }) && f.labels(nil)
 		if fits {
 			list = append(list, i.entry())
 		}
@@ -164,7 +176,14 @@ func (e *Engine) pull(w http.ResponseWriter, query url.Values) {
 	}
 }
 
+// deleteImage takes one of several names away, or the image.
 func (e *Engine) deleteImage(w http.ResponseWriter, i *image, ref string) {
+	if name := withTag(ref); len(i.tags) > 1 && slices.Contains(i.tags, name) {
+		i.untag(name)
+		e.emit("image", "untag", i.id, map[string]string{"name": name})
+		answer(w, http.StatusOK, []map[string]string{{"Untagged": name}})
+		return
+	}
 	for _, c := range e.containers {
 		if c.image == i {
 			fail(w, http.StatusConflict, fmt.Sprintf("conflict: unable to remove repository reference %q (must force) - container %s is using its referenced image %s", ref, c.id[:12], i.id[7:19]))

@@ -43,7 +43,7 @@ func parseFilters(text string) (filters, error) {
 func (f filters) allow(keys ...string) error {
 	for key := range f {
 		if !slices.Contains(keys, key) {
-			return &failure{http.StatusBadRequest, fmt.Sprintf("invalid filter '%s'", key)}
+			return fmt.Errorf("invalid filter '%s'", key)
 		}
 	}
 	return nil
@@ -89,32 +89,18 @@ func (e *Engine) listContainers(w http.ResponseWriter, r *http.Request) {
 	out := []byte{'['}
 	e.mu.Lock()
 	shown := 0
-	add := func(c *container) {
+	for i := len(e.ordered) - 1; i >= 0 && (limit <= 0 || shown < limit); i-- {
+		c := e.ordered[i]
+		if c == nil || !all && !c.alive() || !c.fits(f) {
+			continue
+		}
 		if shown++; shown > 1 {
 			out = append(out, ',')
 		}
 		out = c.appendEntry(out, e, now)
 	}
-	if ids := f["id"]; len(ids) > 0 && len(f) == 1 && all && e.haveAll(ids) {
-		for _, id := range ids {
-			if c := e.containers[id]; c != nil {
-				add(c)
-			}
-		}
-	} else {
-		for i := len(e.ordered) - 1; i >= 0 && (limit <= 0 || shown < limit); i-- {
-			if c := e.ordered[i]; c != nil && (all || c.alive()) && c.fits(f) {
-				add(c)
-			}
-		}
-	}
 	e.mu.Unlock()
 	answerRaw(w, http.StatusOK, append(out, ']', '\n'))
-}
-
-// haveAll says whether ids are whole ones, which need no search; mu is held.
-func (e *Engine) haveAll(ids []string) bool {
-	return !slices.ContainsFunc(ids, func(id string) bool { return len(id) != 64 })
 }
 
 func (c *container) fits(f filters) bool {
@@ -160,9 +146,7 @@ func (c *container) appendEntry(b []byte, e *Engine, now time.Time) []byte {
 // appendEndpoint writes the container's place on the default network.
 func (c *container) appendEndpoint(b []byte, e *Engine) []byte {
 	b = append(b, `{"IPAMConfig":null,"Links":null,"Aliases":null,"NetworkID":"`...)
-	if len(e.networks) > 0 {
-		b = append(b, e.networks[0].ID...)
-	}
+	b = append(b, e.networks[0].ID...) // bridge, which cannot be removed
 	b = append(b, `","EndpointID":"`...)
 	if c.alive() {
 		b = append(b, c.id...)

@@ -40,7 +40,7 @@ func (e *Engine) routeNetwork(w http.ResponseWriter, r *http.Request, rest strin
 	defer e.mu.Unlock()
 	switch {
 	case r.Method == http.MethodGet && rest == "":
-		f, ok := readFilters(w, r.URL.Query(), "id", "name", "driver", "scope", "label", "type", "dangling")
+		f, ok := readFilters(w, r.URL.Query(), "id", "name", "driver", "scope", "label")
 		if !ok {
 			return
 		}

@@ -93,7 +93,7 @@ func (c *container) appendPorts(b []byte) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = fmt.Appendf(b, `{"IP":%q,"PrivatePort":%d,"PublicPort":%d,"Type":%q}`, p.ip, p.private, p.public, p.protocol)
+		b = fmt.Appendf(b, `{"IP":%s,"PrivatePort":%d,"PublicPort":%d,"Type":%q}`, appendText(nil, p.ip), p.private, p.public, p.protocol)
 	}
 	return b
 }
@@ -113,7 +113,7 @@ func (c *container) appendPortMap(b []byte) []byte {
 		default:
 			b = fmt.Appendf(b, `"%d/%s":[`, p.private, p.protocol)
 		}
-		b = fmt.Appendf(b, `{"HostIp":%q,"HostPort":"%d"}]`, p.ip, p.public)
+		b = fmt.Appendf(b, `{"HostIp":%s,"HostPort":"%d"}]`, appendText(nil, p.ip), p.public)
 	}
 	return b
 }

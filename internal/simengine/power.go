@@ -41,17 +41,20 @@ func newPlace(e *Engine, l net.Listener) *place {
 	}
 }
 
-// run serves turn after turn until ctx is done.
+// run serves turn after turn until ctx is done. It is who cuts the power and puts
+// it on, so that neither is left out when the caller of Crash or Start has gone.
 func (p *place) run(ctx context.Context) {
 	for now := p.first; ; {
 		stop := context.AfterFunc(ctx, now.off)
-		Serve(now.on, p.engine, now.listener)
+		serve(now.on, p.engine, now.listener)
 		stop()
+		p.engine.powerCut()
 		close(now.ended)
 		select {
 		case <-ctx.Done():
 			return
 		case now = <-p.next:
+			p.engine.powerOn()
 		}
 	}
 }
@@ -76,7 +79,6 @@ func (f *Fleet) Crash(ctx context.Context, name string) error {
 	case <-ctx.Done():
 		return fmt.Errorf("crash engine %s: %w", name, ctx.Err())
 	}
-	p.engine.powerCut()
 	return nil
 }
 
@@ -99,7 +101,6 @@ func (f *Fleet) Start(ctx context.Context, name string) error {
 		return fmt.Errorf("start engine %s: %w", name, err)
 	}
 	now := newTurn(l)
-	p.engine.powerOn()
 	select {
 	case p.next <- now:
 	case <-ctx.Done():
@@ -114,11 +115,11 @@ func (f *Fleet) Start(ctx context.Context, name string) error {
 
 func (f *Fleet) place(name string) (*place, error) {
 	for _, p := range f.places {
-		if p.engine.Name() == name {
+		if p.engine.cfg.Name == name {
 			return p, nil
 		}
 	}
-	return nil, fmt.Errorf("no engine is called %q; there are %s to %s", name, f.Engines[0].Name(), f.Engines[len(f.Engines)-1].Name())
+	return nil, fmt.Errorf("no engine is called %q; there are %s to %s", name, f.places[0].engine.cfg.Name, f.places[len(f.places)-1].engine.cfg.Name)
 }
 
 // exitPowerCut is what Docker says of containers that died unseen.

@@ -1,6 +1,8 @@
 package simengine_test
 
 import (
+	"context"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -65,6 +67,27 @@ func TestCrash_breaksConnectionsAndLeavesDeadContainersForTheStart(t *testing.T)
 				t.Errorf("it ended with %d", dead.Container.State.ExitCode)
 			}
 		})
+	}
+}
+
+func TestCrash_isCompleteAlsoWhenItsCallerHasGone(t *testing.T) {
+	fleet := serve(t, simengine.FleetConfig{Engines: 1, Containers: 1})
+	c, ctx := connect(t, fleet.Addresses()[0]), within(t)
+	for range 20 { // whether the caller notices is a race
+		_, err := c.ContainerRestart(ctx, "sim-0-c0", client.ContainerRestartOptions{})
+		must(t, err)
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		_ = fleet.Crash(gone, "sim-0")
+		for err := fleet.Start(ctx, "sim-0"); err != nil; err = fleet.Start(ctx, "sim-0") { // its address is not free yet
+			must(t, ctx.Err())
+			runtime.Gosched()
+		}
+		seen, err := c.ContainerInspect(ctx, "sim-0-c0", client.ContainerInspectOptions{})
+		must(t, err)
+		if seen.Container.State.Running {
+			t.Fatal("its container lives on")
+		}
 	}
 }
 

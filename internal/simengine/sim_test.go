@@ -71,21 +71,18 @@ func must(t *testing.T, err error) {
 func TestFleet_spreadsItsContainersOverEnginesWithNamesAndIDsOfTheirOwn(t *testing.T) {
 	fleet := serve(t, simengine.FleetConfig{Engines: 300, Containers: 1000})
 	ids, total := map[string]bool{}, 0
-	for _, e := range fleet.Engines {
-		total += e.Count()
-		ids[e.ID()] = true
-		if e.Count() < 3 || e.Count() > 4 {
-			t.Errorf("%s has %d containers", e.Name(), e.Count())
+	for n, address := range fleet.Addresses() {
+		info, err := connect(t, address).Info(within(t), client.InfoOptions{})
+		must(t, err)
+		i := info.Info
+		total += i.Containers
+		ids[i.ID] = true
+		if i.Name != fmt.Sprintf("sim-%d", n) || i.Containers < 3 || i.Containers > 4 || i.ContainersRunning != i.Containers || i.NCPU != 8 {
+			t.Errorf("info says %s, %d of %d running, %d processors", i.Name, i.ContainersRunning, i.Containers, i.NCPU)
 		}
 	}
 	if total != 1000 || len(ids) != 300 {
 		t.Errorf("%d containers, %d IDs", total, len(ids))
-	}
-	c := connect(t, fleet.Addresses()[299])
-	info, err := c.Info(within(t), client.InfoOptions{})
-	must(t, err)
-	if i := info.Info; i.Name != "sim-299" || i.ID != fleet.Engines[299].ID() || i.ContainersRunning != 3 || i.NCPU != 8 {
-		t.Errorf("info says %s, %s, %d running, %d processors", i.Name, i.ID, i.ContainersRunning, i.NCPU)
 	}
 }
 
@@ -271,17 +268,48 @@ func TestObjects_ofOtherKindsAreKept(t *testing.T) {
 	}
 }
 
+func TestImage_isGoneWithItsLastName(t *testing.T) {
+	fleet := serve(t, simengine.FleetConfig{Engines: 1, Containers: 1}) // of busybox
+	c, ctx := connect(t, fleet.Addresses()[0]), within(t)
+	tag := func(source, target string) {
+		t.Helper()
+		_, err := c.ImageTag(ctx, client.ImageTagOptions{Source: source, Target: target})
+		must(t, err)
+	}
+	tag("busybox", "mine")
+	tag("alpine", "mine") // a name means one image
+	tag("busybox", "other")
+	_, err := c.ImageRemove(ctx, "busybox", client.ImageRemoveOptions{})
+	must(t, err)
+	if _, err := c.ImageRemove(ctx, "other", client.ImageRemoveOptions{}); !errdefs.IsConflict(err) {
+		t.Errorf("the image of a container is removed: %v", err)
+	}
+	pull, err := c.ImagePull(ctx, "busybox", client.ImagePullOptions{})
+	must(t, err)
+	must(t, pull.Wait(ctx))
+	images, err := c.ImageList(ctx, client.ImageListOptions{})
+	must(t, err)
+	var names []string
+	for _, i := range images.Items {
+		names = append(names, strings.Join(i.RepoTags, " "))
+	}
+	if got := strings.Join(names, ", "); got != "other:latest busybox:latest, alpine:latest mine:latest" {
+		t.Errorf("the images are %s", got)
+	}
+}
+
 func TestUnknown_isRefusedWithASentence(t *testing.T) {
 	fleet := serve(t, simengine.FleetConfig{Engines: 1})
 	base := "http://" + fleet.Addresses()[0]
 	httpClient := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for path, want := range map[string]string{
-		"/v1.40/swarm":               "501 GET /v1.40/swarm: engine sim-0 is simulated, runs no programs",
-		"/v1.99/info":                "400 client version 1.99 is too new",
-		"/v1.x/info":                 "400 \\\"1.x\\\" is no API version",
-		"/events?since=":             "200 ",
-		"/events?since=x&until=1":    "400 \\\"x\\\" is no time",
-		"/containers/json?filters=[": "400 invalid filters",
+		"/v1.40/swarm":                            "501 GET /v1.40/swarm: engine sim-0 is simulated, runs no programs",
+		"/v1.99/info":                             "400 client version 1.99 is too new",
+		"/v1.x/info":                              "400 \\\"1.x\\\" is no API version",
+		"/events?since=":                          "200 ",
+		"/events?since=x&until=1":                 "400 \\\"x\\\" is no time",
+		"/containers/json?filters=[":              "400 invalid filters",
+		`/networks?filters={"dangling":["true"]}`: "400 invalid filter 'dangling'",
 	} {
 		ctx, cancel := context.WithCancel(within(t))
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)

@@ -39,7 +39,7 @@ func (e *Engine) info(w http.ResponseWriter) {
 		"ID": e.id, "Name": e.cfg.Name, "Labels": labels,
 		"Containers": total, "ContainersRunning": counts[running], "ContainersPaused": counts[paused],
 		"ContainersStopped": counts[exited] + counts[created], "Images": images,
-		"NCPU": e.cfg.CPUs, "MemTotal": e.cfg.Memory, "Driver": "overlay2",
+		"NCPU": cpus, "MemTotal": memory, "Driver": "overlay2",
 		"ServerVersion": serverVersion, "OSType": "linux", "OperatingSystem": "Simulated Linux",
 		"Architecture": "x86_64", "KernelVersion": "6.1.0-sim", "DockerRootDir": "/var/lib/docker",
 		"SystemTime": time.Now().Format(time.RFC3339Nano), "CgroupDriver": "systemd", "CgroupVersion": "2",

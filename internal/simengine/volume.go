@@ -27,7 +27,7 @@ func (e *Engine) routeVolume(w http.ResponseWriter, r *http.Request, rest string
 	defer e.mu.Unlock()
 	switch {
 	case r.Method == http.MethodGet && rest == "":
-		f, ok := readFilters(w, r.URL.Query(), "name", "driver", "label", "dangling")
+		f, ok := readFilters(w, r.URL.Query(), "name", "driver", "label")
 		if !ok {
 			return
 		}

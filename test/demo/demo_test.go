@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // demoTime is how long the demo may take, on a machine that does other things
@@ -290,7 +292,7 @@ func TestDemo_withoutTheDockerCommandLineSaysHowToGetIt(t *testing.T) {
 	if err := os.Mkdir(tools, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"bash", "cat", "cut", "dirname", "env", "grep", "id", "mkdir", "nohup", "rm", "sleep", "uname"} {
+	for _, name := range []string{"bash", "cat", "dirname", "env", "grep", "id", "mkdir", "nohup", "rm", "sleep", "uname"} {
 		path, err := exec.LookPath(name)
 		if err == nil {
 			err = os.Symlink(path, filepath.Join(tools, name))
@@ -319,5 +321,76 @@ func TestDemo_withoutTheDockerCommandLineSaysHowToGetIt(t *testing.T) {
 	defer response.Body.Close()
 	if body, err := io.ReadAll(response.Body); err != nil || !strings.Contains(string(body), `"SystemStatus"`) {
 		t.Errorf("it answers %s (%v)", body, err)
+	}
+}
+
+func TestDemo_downDoesNotWaitForADeadManagerThatNobodyReaps(t *testing.T) {
+	s := newSomebody(t, false)
+	if err := os.Mkdir(s.runDir(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	manager := exec.Command("true")
+	if os.Geteuid() == 0 {
+		manager.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		if err := os.Chown(s.runDir(), nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := manager.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = manager.Wait() })
+	pid := manager.Process.Pid
+	if err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	note := fmt.Sprintf("%d %s\n", pid, strings.Fields(string(stat))[21])
+	if err := os.WriteFile(filepath.Join(s.runDir(), "pid"), []byte(note), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if out, err := s.demo("down"); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	if took := time.Since(began); took > demoTime {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestDemo_takesNoNameThatIsAPath(t *testing.T) {
+	s := newSomebody(t, false)
+	env := s.env
+	s.env = append(env[:len(env):len(env)], "SKEP_DEMO_NAME=x/../y")
+	out, err := s.demo("down")
+	s.env = env
+	if err == nil {
+		t.Error("it does")
+	}
+	says(t, out, "SKEP_DEMO_NAME=x/../y: a name is a small letter")
+}
+
+func TestSetup_looksForTheCommandLinesPackageOnceItsListsAreFresh(t *testing.T) {
+	dir := t.TempDir()
+	for name, script := range map[string]string{
+		"id":        "echo 0",
+		"apt-cache": `[ "$*" = "show docker-cli" ] && [ -e ` + dir + `/fresh ]`,
+		"apt-get":   `case $1 in update) : >` + dir + `/fresh ;; install) echo "$*" >` + dir + `/installed ;; esac`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	setup := exec.Command("/bin/sh", filepath.Join("..", "..", "scripts", "setup.sh"))
+	setup.Env = []string{"PATH=" + dir}
+	if out, err := setup.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	installed, err := os.ReadFile(filepath.Join(dir, "installed"))
+	if err != nil || !strings.Contains(string(installed), " docker-cli") {
+		t.Errorf("it installs %s (%v)", installed, err)
 	}
 }
