@@ -183,4 +183,13 @@ func (c *cluster) sweep(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	// It was done behind the managers' back: they see it in a moment.
+	for _, m := range c.managers {
+		eventually(t, 10*time.Second, func() error {
+			if _, text := m.call(t, prompt, http.MethodGet, "/containers/json?all=1", ""); strings.Contains(text, "/"+c.own("")) {
+				return fmt.Errorf("%s shows what was removed: %.300s", m.name, text)
+			}
+			return nil
+		})
+	}
 }

@@ -101,6 +101,10 @@ func join(t *testing.T, url, address string) *process {
 			_ = p.cmd.Process.Kill()
 			_ = p.cmd.Wait()
 		}
+		if t.Failed() {
+			said, _ := os.ReadFile(p.log)
+			t.Logf("skep join of %s has said:\n%s", address, said)
+		}
 	})
 	return p
 }

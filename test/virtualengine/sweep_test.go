@@ -64,14 +64,25 @@ func sweepEngine(ctx context.Context, m lab.Machine) error {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			_, err := c.ContainerRemove(ctx, item.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-			if !errdefs.IsNotFound(err) && (err == nil || !strings.Contains(err.Error(), "already in progress")) {
-				errs[i] = err
-			}
+			errs[i] = sweepContainer(ctx, c, item.ID)
 		})
 	}
 	wg.Wait()
 	return errors.Join(append(errs, leaveSwarm(ctx, c), sweepNetworks(ctx, c), sweepVolumes(ctx, c), sweepImages(ctx, c))...)
+}
+
+func sweepContainer(ctx context.Context, c *client.Client, id string) error {
+	for tries := 0; ; tries++ {
+		_, err := c.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+		switch {
+		case errdefs.IsNotFound(err), err != nil && strings.Contains(err.Error(), "already in progress"):
+			return nil
+		case err == nil || tries == 10 || !strings.Contains(err.Error(), "directory not empty"):
+			return err
+		}
+		// An engine that has just been started may still write into it.
+		time.Sleep(200 * time.Millisecond)
+	}
 }
 
 func leaveSwarm(ctx context.Context, c *client.Client) error {
