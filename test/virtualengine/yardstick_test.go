@@ -12,9 +12,9 @@ import (
 // one engine gives. They follow one another. Behind a ~ only the status counts:
 // skep says more, or the engine's words are those of its version.
 var yardstick = strings.Split(strings.TrimSpace(`
-run --name aa --network none tiny:1 tiny echo hello
-run --name aa --network none tiny:1 tiny echo hello
-run --name bb --network none tiny:1 tiny exit 9
+run --name xx --network none tiny:1 tiny echo hello
+run --name xx --network none tiny:1 tiny echo hello
+run --name yy --network none tiny:1 tiny exit 9
 run --rm --network none tiny:1 nothing
 run --rm --network none tiny:1 /plain.txt
 run --rm --network none -w relative tiny:1 tiny id
@@ -48,20 +48,20 @@ run -d --name cc --network none tiny:1 tiny sleep
 run -d --name dd --network none --log-driver none tiny:1 tiny echo quiet
 wait dd
 logs dd
-logs aa
-logs bb
+logs xx
+logs yy
 logs nobody
-logs --tail x aa
-logs --since x aa
-start aa
+logs --tail x xx
+logs --since x xx
+start xx
 start cc
 start nobody
-start -a bb
-start -a aa bb
-stop aa
-stop nobody aa
+start -a yy
+start -a xx yy
+stop xx
+stop nobody xx
 restart nobody
-pause aa
+pause xx
 pause cc
 pause cc
 top cc
@@ -71,11 +71,11 @@ unpause nobody
 kill -s NOSUCH cc
 ~ kill -s 99 cc
 kill -s 0 cc
-~ rename aa bb
-rename aa aa
-rename aa bad/name
-rename nobody aa
-~ rename aa /
+~ rename xx yy
+rename xx xx
+rename xx bad/name
+rename nobody xx
+~ rename xx /
 rename cc c2
 rename c2 cc
 update nobody
@@ -84,7 +84,7 @@ update --cpus 99 cc
 update --cpu-shares 1 cc
 update --restart nosuch cc
 update --memory 64m --memory-swap 64m cc
-exec aa tiny echo
+exec xx tiny echo
 exec nobody tiny echo
 exec cc nothing
 exec cc tiny exit 3
@@ -94,21 +94,21 @@ exec -w relative cc tiny echo
 exec -w /no/such cc tiny id
 exec -e A=1 cc tiny echo
 exec cc
-attach aa
+attach xx
 attach nobody
-wait aa bb
+wait xx yy
 wait nobody
 port cc
 port cc 80
 port nobody
-top aa
+top xx
 top nobody
 top cc -o nosuch
-diff aa
+diff xx
 diff nobody
-~ cp aa:/nosuch -
+~ cp xx:/nosuch -
 cp nobody:/x -
-cp aa:/plain.txt /no/such/dir/x
+cp xx:/plain.txt /no/such/dir/x
 stats --no-stream nobody
 export nobody
 commit nobody
@@ -129,8 +129,8 @@ ps --filter is-task=x
 ps -q --filter name=nobody
 rm cc
 rm nobody
-rm nobody aa
-rm aa
+rm nobody xx
+rm xx
 rm -f nobody
 rm -l a/b
 rm -fv cc

@@ -46,8 +46,11 @@ func (s *Server) own(t *testing.T) {
 	calls, ended := make(chan func()), make(chan struct{})
 	s.calls = calls
 	go func() {
-		runtime.LockOSThread() // and the thread ends with its goroutine
 		defer close(ended)
+		runtime.LockOSThread()
+		// A thread that ended here would take those with it whom tests started on
+		// it before it was locked.
+		defer runtime.UnlockOSThread()
 		for call := range calls {
 			call()
 		}
