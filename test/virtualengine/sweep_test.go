@@ -22,20 +22,17 @@ import (
 func (u *user) sweep() {
 	u.t.Helper()
 	s := u.stage
-	if err := s.lab.Up(u.t.Context(), machines); err != nil {
-		u.t.Fatalf("lab: %v", err)
+	err := s.sweepEngines(u.t.Context())
+	if err != nil {
+		// An engine that was killed while it was in a swarm may keep networks of it
+		// that it refuses to remove, until it starts anew.
+		u.t.Logf("sweep once more, with the engines started anew: %v", err)
+		for _, m := range s.lab.Machines() {
+			u.do((*lab.Lab).Stop, m.Name)
+		}
+		err = s.sweepEngines(u.t.Context())
 	}
-	errs := make([]error, machines)
-	var wg sync.WaitGroup
-	for i, m := range s.lab.Machines() {
-		wg.Go(func() {
-			if err := sweepEngine(u.t.Context(), m); err != nil {
-				errs[i] = fmt.Errorf("sweep %s: %w", m.Name, err)
-			}
-		})
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err != nil {
 		u.t.Fatal(err)
 	}
 	u.awaitEngines(machines)
@@ -45,6 +42,24 @@ func (u *user) sweep() {
 		}
 		return nil
 	})
+}
+
+// sweepEngines turns all machines on and sweeps their engines.
+func (s *stage) sweepEngines(ctx context.Context) error {
+	if err := s.lab.Up(ctx, machines); err != nil {
+		return fmt.Errorf("lab: %w", err)
+	}
+	errs := make([]error, machines)
+	var wg sync.WaitGroup
+	for i, m := range s.lab.Machines() {
+		wg.Go(func() {
+			if err := sweepEngine(ctx, m); err != nil {
+				errs[i] = fmt.Errorf("sweep %s: %w", m.Name, err)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 func sweepEngine(ctx context.Context, m lab.Machine) error {

@@ -232,6 +232,14 @@ func (r result) prints(want string) result {
 	return r
 }
 
+// printed is prints for what is tried until it holds: an error until then.
+func (r result) printed(want string) error {
+	if r.stdout != want {
+		return fmt.Errorf("standard output is not %q\n%s", want, r)
+	}
+	return nil
+}
+
 // shows says what must be somewhere on standard output.
 func (r result) shows(want ...string) result {
 	r.u.t.Helper()
