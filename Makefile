@@ -2,12 +2,16 @@
 GO      ?= go
 FUZZTIME ?= 10s
 # go test runs packages in parallel; on small machines engines need the rest.
-UNIT    = ./cmd/... ./demo/... ./internal/...
+UNIT    = ./api/... ./cmd/... ./demo/... ./internal/...
 
-.PHONY: FORCE build setup setup-tests demo demo-down check test test-unit test-integration bench fuzz clean
+.PHONY: FORCE build generate setup setup-tests demo demo-down check test test-unit test-integration bench fuzz clean
 
 build:
 	$(GO) build -o bin/skep ./cmd/skep
+
+# Go from the .proto files; needs Debian's protobuf-compiler.
+generate:
+	api/generate.sh
 
 # Installs Docker Engine from the distribution where it is missing.
 setup:

@@ -54,6 +54,7 @@ var allowed = map[string][]string{
 	"simengine":              {},
 	"daemon":                 {"cluster", "discovery", "dockerapi", "dockerapi/...", "election", "engine", "kvstore", "kvstore/stores", "ledger", "metrics", "placement", "replica"},
 	"cli":                    {"daemon", "discovery", "discovery/...", "hub", "lab", "placement", "version"},
+	module + "/api/...":      {},
 	module + "/cmd/skep":     {"cli"},
 	module + "/demo/hello":   {},
 	module + "/demo/engines": {"simengine"},
