@@ -179,7 +179,7 @@ func (t *seats) find(id seatID) *engine.Engine {
 
 // wait waits until the seat has an engine, and gives it: nil when none has come
 // in time, or has come and does not answer any more. It fails with ctx, or with
-// a *refusedError.
+// a *BuildRefusedError.
 func (t *seats) wait(ctx context.Context, s *seat) (*engine.Engine, error) {
 	timer := time.NewTimer(seatWait)
 	defer timer.Stop()
@@ -193,13 +193,15 @@ func (t *seats) wait(ctx context.Context, s *seat) (*engine.Engine, error) {
 	refusal := s.refusal
 	t.mu.Unlock()
 	if refusal != nil {
-		return nil, &refusedError{refusal}
+		return nil, &BuildRefusedError{refusal}
 	}
 	return t.engineOf(s), nil
 }
 
-// refusedError says why the build that one waits for cannot be done.
-type refusedError struct{ why error }
+// BuildRefusedError says why the build that one waits for cannot be done.
+type BuildRefusedError struct{ why error }
 
-func (e *refusedError) Error() string { return "the build was refused: " + e.why.Error() }
-func (e *refusedError) Unwrap() error { return e.why }
+func (e *BuildRefusedError) Error() string { return "the build was refused: " + e.why.Error() }
+
+// Unwrap gives what the build was refused with.
+func (e *BuildRefusedError) Unwrap() error { return e.why }

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -174,9 +173,9 @@ func (c *Cluster) placeAt(r *createRequest, at *engine.Engine) (*reservation, er
 
 // SessionEngine gives the engine for a session: where its build is, for which
 // it waits; or where the client has a control connection. A session whose build
-// does not come in time, or cannot be done, goes home, and what comes later must
-// follow it. client is as for BuildControl. The caller calls leave when the
-// session has ended.
+// does not come in time goes home, and what comes later must follow it. When the
+// build cannot be done, the error is a *BuildRefusedError. client is as for
+// BuildControl. The caller calls leave when the session has ended.
 func (c *Cluster) SessionEngine(ctx context.Context, session, client string) (_ *engine.Engine, leave func(), err error) {
 	if session == "" {
 		return nil, nil, invalid("no session ID provided")
@@ -198,12 +197,9 @@ func (c *Cluster) SessionEngine(ctx context.Context, session, client string) (_ 
 		}
 	}
 	if e == nil {
-		var refused *refusedError
-		if e, err = table.wait(ctx, s); err != nil && !errors.As(err, &refused) {
+		if e, err = table.wait(ctx, s); err != nil {
 			return nil, nil, err
 		}
-		// A client whose build was refused waits for its session before it shows
-		// why, and would show that the session was refused if it were.
 	}
 	if e == nil {
 		home, err := c.buildHome()

@@ -1,10 +1,12 @@
 package build
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 
+	"github.com/skep/skep/internal/cluster"
 	"github.com/skep/skep/internal/dockerapi"
 )
 
@@ -18,6 +20,9 @@ func (b *Router) session(w http.ResponseWriter, r *http.Request, _ map[string]st
 		return err
 	}
 	to, leave, err := b.cluster.SessionEngine(r.Context(), r.Header.Get(headerSession), clientOf(r))
+	if refused := (*cluster.BuildRefusedError)(nil); errors.As(err, &refused) {
+		return endSession(w)
+	}
 	if err != nil {
 		return err
 	}

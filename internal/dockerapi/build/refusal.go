@@ -27,6 +27,21 @@ const (
 // show is the error of a call. So the connection is upgraded all the same, and
 // every call on it fails with the reason.
 func refuseCalls(w http.ResponseWriter, why error) error {
+	return upgraded(w, func(t *talk) {
+		ctx, cancel := context.WithTimeout(context.Background(), refusalTime)
+		defer cancel()
+		serveOne(ctx, t, failEveryCall(why.Error()))
+	})
+}
+
+// endSession ends a session whose build was refused before it has begun. Such a
+// client waits for the end of its session before it shows why the build was
+// refused; it would show that the session was refused if it were; and one whose
+// build was refused sooner than it began its session never ends that by itself.
+func endSession(w http.ResponseWriter) error { return upgraded(w, func(*talk) {}) }
+
+// upgraded makes a connection what the client asks for, and talks on it.
+func upgraded(w http.ResponseWriter, do func(*talk)) error {
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return err
@@ -37,9 +52,7 @@ func refuseCalls(w http.ResponseWriter, why error) error {
 	if _, err := io.WriteString(conn, head); err != nil {
 		return nil // the client has gone
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), refusalTime)
-	defer cancel()
-	serveOne(ctx, &talk{Conn: conn, in: buffered.Reader}, failEveryCall(why.Error()))
+	do(&talk{Conn: conn, in: buffered.Reader})
 	return nil
 }
 
