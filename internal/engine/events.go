@@ -288,12 +288,16 @@ func (e *Engine) noteContainerEvent(ev Event) {
 	if quiet[action] || strings.HasPrefix(action, "exec_") {
 		return
 	}
+	if action == "destroy" && ev.Actor.ID != "" {
+		e.ForgetContainer(ev.Actor.ID) // the engine's word; a question under way may still bring an older one
+		return
+	}
 	e.dirty.mark(func(d *dirtySet) {
 		if ev.Actor.ID == "" {
 			d.allContainers = true
 			return
 		}
-		d.container(ev.Actor.ID, e.markedAt(action, ev.Actor.ID))
+		d.container(ev.Actor.ID, e.markedAt(action))
 		if action == "commit" {
 			d.images = true
 		}

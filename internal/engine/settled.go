@@ -14,16 +14,12 @@ const gatherFor = 10 * time.Millisecond
 // markedAt is the number from which on an answer about a container makes up
 // for an event of it: that of the last question, or 0 where any will do. An ID
 // is never given again, so who has seen a container has seen it after its
-// creation, and who knows that it is gone knows it for good.
-func (e *Engine) markedAt(action, id string) uint64 {
-	switch {
-	case action == "create":
+// creation.
+func (e *Engine) markedAt(action string) uint64 {
+	if action == "create" {
 		return 0
-	case action == "destroy" && e.containers.get(id) == nil:
-		return 0
-	default:
-		return e.seq.Load()
 	}
+	return e.seq.Load()
 }
 
 // ForgetContainer takes a container out of the inventory that the engine has

@@ -99,6 +99,22 @@ func TestForgetContainer_isNotUndoneByAnEarlierAnswer(t *testing.T) {
 		})
 }
 
+// Nor may one to the question that its creation has led to.
+func TestEvents_aContainerThatWasRemovedWhileItWasReadIsGone(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, f *fake, e *engine.Engine, _ *recorder) {
+		f.set(func() { f.gate = func() { time.Sleep(time.Second) } })
+		f.put(fakeContainer{ID: "c1", State: "created"})
+		f.emit("create", "c1")
+		settle(500 * time.Millisecond) // it is being read
+		f.remove("c1")
+		f.emit("destroy", "c1")
+		settle(5 * time.Second)
+		if e.Container("c1") != nil {
+			t.Error("it is shown")
+		}
+	})
+}
+
 func TestVolumes_areReadWhenAContainerComesOrGoesThatHasSome(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, f *fake, e *engine.Engine, _ *recorder) {
 		read := func() int { return f.asked("GET /v1.44/volumes") }
