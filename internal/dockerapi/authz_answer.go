@@ -69,13 +69,18 @@ func (a *authorizedAnswer) Write(p []byte) (int, error) {
 }
 
 // FlushError begins a stream, unless the answer is JSON of a length that can be
-// held: forwarding flushes those as well.
+// held: forwarding flushes those as well. Such a one leaves when all of it is
+// here: who flushes may have more to do, for which nobody needs to wait.
 func (a *authorizedAnswer) FlushError() error {
-	if a.state == holding && a.short() {
-		return nil
-	}
 	if a.state == holding {
-		a.pass(nil)
+		switch length, short := a.short(); {
+		case !short:
+			a.pass(nil)
+		case int64(len(a.held)) < length:
+			return nil
+		default:
+			a.pass(a.held)
+		}
 	}
 	if a.state != passing {
 		return nil
@@ -85,10 +90,10 @@ func (a *authorizedAnswer) FlushError() error {
 
 func (a *authorizedAnswer) Flush() { _ = a.FlushError() }
 
-// short says that the whole answer will come, and soon.
-func (a *authorizedAnswer) short() bool {
-	n, err := strconv.ParseInt(a.Header().Get("Content-Length"), 10, 64)
-	return err == nil && n <= maxAuthorized && a.isJSON()
+// short says that the whole answer will come, and soon, and how long it is.
+func (a *authorizedAnswer) short() (length int64, ok bool) {
+	length, err := strconv.ParseInt(a.Header().Get("Content-Length"), 10, 64)
+	return length, err == nil && length <= maxAuthorized && a.isJSON()
 }
 
 func (a *authorizedAnswer) isJSON() bool {

@@ -7,6 +7,10 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/skep/skep/internal/dockerapi"
 )
 
 func TestAuthZ_aStreamIsAskedAboutBeforeItsFirstByte(t *testing.T) {
@@ -44,6 +48,30 @@ func TestAuthZ_aStreamIsAskedAboutBeforeItsFirstByte(t *testing.T) {
 	}
 	if resp, body := d.get("GET", "/secret"); resp.StatusCode != 403 || strings.Contains(body, `"n"`) {
 		t.Errorf("%s %s", resp.Status, body)
+	}
+}
+
+// Who flushes an answer that is whole may have more to do; the client has it all.
+func TestAuthZ_aWholeAnswerLeavesWhenItIsFlushed(t *testing.T) {
+	p := newPluginServer(t, "p", allowAll)
+	read := make(chan struct{})
+	d := guarded(t, []*plugin{p}, route("POST", "/images/load", func(w http.ResponseWriter, r *http.Request, _ map[string]string) error {
+		dockerapi.WriteError(w, r, errdefs.ErrConflict)
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			return err
+		}
+		<-read
+		return nil
+	}))
+	resp := d.do(post("/images/load", "", ""))
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	close(read)
+	if err != nil || resp.StatusCode != http.StatusConflict || string(body) != `{"message":"conflict"}`+"\n" {
+		t.Errorf("%d %s, %v", resp.StatusCode, body, err)
+	}
+	if told := p.told(); len(told) != 2 || string(told[1].ResponseBody) != string(body) {
+		t.Errorf("the plugin was told %v", told)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errhttp"
@@ -47,11 +48,15 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 func writeError(w http.ResponseWriter, status int, message string) {
 	w.Header().Del("Content-Length")
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
 	if status == http.StatusNotModified {
+		w.WriteHeader(status)
 		return
 	}
-	_, _ = w.Write(marshal(map[string]string{"message": message}))
+	body := marshal(map[string]string{"message": message})
+	// A client that still sends its body knows by this that it has read all.
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
 }
 
 // WriteJSON answers with v as JSON.

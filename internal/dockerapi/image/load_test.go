@@ -158,8 +158,14 @@ func TestLoad_endsEarlyWhenNoEngineWantsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusForbidden {
-		t.Errorf("status %d", resp.StatusCode)
+	// It reads the answer to its end before it stops sending.
+	began := time.Now()
+	answer, err := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusForbidden || err != nil || !strings.Contains(string(answer), "no") {
+		t.Errorf("%d %s, %v", resp.StatusCode, answer, err)
+	}
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("the end of the answer came after %s", took)
 	}
 }
 
