@@ -192,6 +192,9 @@ func (c *Cluster) setAddresses(ctx context.Context, addresses []string) {
 			c.dropContainers(m.Engine, m.Containers())
 		}
 	}
+	// At once, with their containers: no answer may have the one without the other.
+	c.ordered = slices.DeleteFunc(slices.Clone(c.ordered), func(m *member) bool { return m.left.Load() })
+	c.changes.Add(1)
 	c.mu.Unlock()
 	for _, m := range left {
 		c.cfg.Logger.Info("engine left", "addr", m.Address(), "engine", m.Name())

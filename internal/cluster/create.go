@@ -59,18 +59,6 @@ func (c *Cluster) createAnywhere(ctx context.Context, r *createRequest) ([]byte,
 	return answer, err
 }
 
-// localOnly says that the image is in the cluster and that no registry can give
-// it: it was asked for by its ID, or was never in one, as far as the engines
-// that have it know.
-func localOnly(holders []holder, ref imageRef) bool {
-	for _, h := range holders {
-		if ref.byName(h.Images()) != nil && len(h.image.RepoDigests) > 0 {
-			return false
-		}
-	}
-	return len(holders) > 0
-}
-
 var otherOS = regexp.MustCompile(`image operating system "([a-z]+)" cannot be used on this platform`)
 
 // elsewhere says where else a create may succeed that failed with err: nil

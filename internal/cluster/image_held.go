@@ -38,7 +38,9 @@ func (h *heldImages) put(image string, at uint64, by []holder) {
 }
 
 // held gives the engines that have an image which no registry can give, so that
-// its containers must be made there; nil where that leaves out no engine.
+// its containers must be made there; nil where that leaves out no engine. It was
+// asked for by its ID, or was never in a registry as far as the engines that
+// have it know.
 func (c *Cluster) held(image string) []holder {
 	at := c.changes.Load()
 	by, known := c.heldImages.get(image, at)
@@ -65,7 +67,7 @@ func (c *Cluster) findHeld(ref imageRef) []holder {
 		}
 	}
 	holders := c.holders(ref)
-	if !localOnly(holders, ref) || len(holders) == choosable {
+	if len(holders) == choosable {
 		return nil
 	}
 	return holders

@@ -339,8 +339,11 @@ func (s *rescheduler) pass(ctx context.Context, work *sync.WaitGroup) (next time
 	groups := s.groups(h)
 	var actions []action
 	hidden := map[string]bool{}
-	for _, replicas := range groups {
+	for swarmID, replicas := range groups {
 		d := decide(replicas)
+		if len(d.actions) == 0 {
+			delete(s.retry, swarmID) // the next failure is another one
+		}
 		for _, id := range d.hidden {
 			hidden[id] = true
 		}
@@ -388,8 +391,12 @@ func (s *rescheduler) groups(h *hosts) map[string][]replica {
 		})
 	}
 	s.absent = absent
-	maps.DeleteFunc(all, func(_ string, replicas []replica) bool {
-		return len(replicas) == 1 && replicas[0].host != hostFailed
+	maps.DeleteFunc(all, func(swarmID string, replicas []replica) bool {
+		settled := len(replicas) == 1 && replicas[0].host != hostFailed
+		if settled {
+			delete(s.retry, swarmID)
+		}
+		return settled
 	})
 	return all
 }

@@ -48,5 +48,5 @@ func roomAt(f *os.File) (free, total int64, err error) {
 	if err != nil {
 		return 0, 0, os.NewSyscallError("fstatfs", err)
 	}
-	return int64(stat.Bavail) * stat.Bsize, int64(stat.Blocks) * stat.Bsize, nil
+	return int64(stat.Bavail) * int64(stat.Bsize), int64(stat.Blocks) * int64(stat.Bsize), nil // int32 on some machines
 }
