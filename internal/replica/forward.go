@@ -85,7 +85,11 @@ func (h *Handler) forward(w http.ResponseWriter, j *job, p *peer) error {
 		case p.ctx.Err() != nil:
 			return context.Cause(p.ctx)
 		case errors.Is(context.Cause(ctx), errRelieved):
-			return context.Cause(ctx)
+			out.Body.Close() // what unread says is certain from now on
+			if j.unread() {
+				return unsentError{errRelieved}
+			}
+			return errRelieved
 		}
 		return err
 	}
@@ -115,11 +119,8 @@ func (h *Handler) whileAhead(ctx context.Context, cancel context.CancelCauseFunc
 		for {
 			changed := h.cfg.Election.Changed()
 			if address, known := h.cfg.Election.Primary(); known && address != p.address {
-				switch {
-				case !j.isOrder():
+				if !j.isOrder() || j.unread() {
 					cancel(errRelieved)
-				case j.unread():
-					cancel(unsentError{errRelieved})
 				}
 				return
 			}

@@ -114,7 +114,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	// Engines have no business with it.
 	r.Header.Del(forwardedBy)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		if !strings.HasSuffix(r.URL.Path, "/wait") { // that changes nothing, however long it takes
+		// A wait changes nothing, however long it takes.
+		if r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/wait") {
 			h.beginOrder()
 			defer h.endOrder()
 		}
