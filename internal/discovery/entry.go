@@ -118,6 +118,14 @@ func (b *Builder) Add(item string) error {
 	return nil
 }
 
+// AddAddress adds the address of one engine, as [ParseAddress] takes it.
+func (b *Builder) AddAddress(text string) error {
+	if _, err := ParseAddress(text); err != nil {
+		return err
+	}
+	return b.Add(text)
+}
+
 // Entries returns what was added so far.
 func (b *Builder) Entries() Entries { return slices.Clone(b.entries) }
 

@@ -82,12 +82,7 @@ func (w *watch) take(ctx context.Context, pairs []kvstore.Pair) {
 	var list discovery.Builder
 	var bad []string
 	for _, p := range pairs {
-		text := strings.TrimSpace(p.Value)
-		_, err := discovery.ParseAddress(text)
-		if err == nil {
-			err = list.Add(text)
-		}
-		if err != nil {
+		if err := list.AddAddress(strings.TrimSpace(p.Value)); err != nil {
 			bad = append(bad, fmt.Sprintf("%s: %v", p.Key, err))
 		}
 	}

@@ -174,11 +174,7 @@ func readEntries(list []string) (discovery.Entries, error) {
 	var b discovery.Builder
 	var bad error
 	for _, text := range list {
-		_, err := discovery.ParseAddress(text)
-		if err == nil {
-			err = b.Add(text)
-		}
-		if err != nil && bad == nil {
+		if err := b.AddAddress(text); err != nil && bad == nil {
 			bad = fmt.Errorf("an address there is left out: %w", err)
 		}
 	}
