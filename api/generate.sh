@@ -14,6 +14,6 @@ generate --go_out=. --go_opt=paths=source_relative \
 
 # What is stored, replicated and assigned by the hundred thousand also gets code
 # without reflection.
-generate --go-vtproto_out=. --go-vtproto_opt=paths=source_relative,features=marshal+unmarshal+size+clone+equal \
+generate --go-vtproto_out=. --go-vtproto_opt=paths=source_relative,features=marshal+unmarshal+size \
   api/swarm/v1/types.proto api/swarm/v1/specs.proto api/swarm/v1/objects.proto \
   api/swarm/v1/raft.proto api/swarm/v1/snapshot.proto api/swarm/v1/dispatcher.proto

@@ -4,5 +4,5 @@
 // and must not change.
 //
 // The Go files are generated: api/generate.sh. Messages that are stored are
-// immutable once they are; whoever changes one clones it first.
+// immutable once they are; whoever changes one copies it first.
 package swarmv1
