@@ -64,7 +64,7 @@ func (c *cluster) loseEngine(t *testing.T, breaks, mends func(*lab.Lab, context.
 	}).Round(time.Millisecond))
 	quiet := time.Now()
 	for _, m := range c.managers {
-		t.Logf("%s: a create takes %s", m.name, l.servedAfter(t, quiet, m, grace).Round(time.Millisecond))
+		t.Logf("%s: a create takes %s", m.name, l.servedAfter(t, quiet, m, 2*grace).Round(time.Millisecond))
 	}
 	l.stop()
 	if err := mends(c.lab, t.Context(), victim); err != nil {
@@ -85,7 +85,7 @@ func (c *cluster) loseEngine(t *testing.T, breaks, mends func(*lab.Lab, context.
 	}
 	c.judge(t, made)
 	for _, name := range phoenixes {
-		eventually(t, 5*time.Second, func() error {
+		eventually(t, moved, func() error {
 			status, text, err := ask(t.Context(), replicas[0].socket, http.MethodGet, "/containers/"+name+"/json", "")
 			var found struct{ State struct{ Running bool } }
 			if err != nil || status != http.StatusOK || json.Unmarshal(text, &found) != nil || !found.State.Running {
@@ -110,10 +110,12 @@ func (c *cluster) inheritStranded(t *testing.T) {
 		}
 	}()
 	defer c.sweep(t) // containers go before their network
-	eventually(t, 5*time.Second, func() error {
-		status, text := primary.call(t, prompt, http.MethodGet, "/networks/"+network, "")
-		if status != http.StatusOK {
-			return fmt.Errorf("the network is not known: %d %s", status, text)
+	eventually(t, 30*time.Second, func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		status, text, err := ask(ctx, primary.socket, http.MethodGet, "/networks/"+network, "")
+		if err != nil || status != http.StatusOK {
+			return fmt.Errorf("the network is not known: %d %s %v", status, text, err)
 		}
 		return nil
 	})

@@ -126,7 +126,7 @@ func (c *cluster) stopPrimary(t *testing.T) {
 	stopped := time.Now()
 	primary.signal(t, syscall.SIGTERM)
 	for _, r := range replicas {
-		t.Logf("%s: a create succeeds %s after the stop", r.name, l.servedAfter(t, stopped, r, grace).Round(time.Millisecond))
+		t.Logf("%s: a create succeeds %s after the stop", r.name, l.servedAfter(t, stopped, r, handedOver).Round(time.Millisecond))
 	}
 	if status, text := replicas[0].call(t, 5*time.Second, http.MethodPost, "/containers/"+c.own("short")+"/kill", ""); status != http.StatusNoContent {
 		t.Errorf("kill: %d %s", status, text)

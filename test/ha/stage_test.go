@@ -26,8 +26,11 @@ const (
 	ttl = 5 * time.Second
 	// grace is what a take-over may take on top of that.
 	grace = 2 * time.Second
+	// handedOver is how long it may take until another manager acts when the
+	// primary is stopped: it does not wait for the TTL.
+	handedOver = ttl - time.Second
 	// stopGrace is how long managers let requests end when they are stopped.
-	stopGrace = 5 * time.Second
+	stopGrace = 15 * time.Second
 	// tiny is the image that all engines have.
 	tiny = "tiny:1"
 )
@@ -185,9 +188,12 @@ func (c *cluster) sweep(t *testing.T) {
 	wg.Wait()
 	// It was done behind the managers' back: they see it in a moment.
 	for _, m := range c.managers {
-		eventually(t, 10*time.Second, func() error {
-			if _, text := m.call(t, prompt, http.MethodGet, "/containers/json?all=1", ""); strings.Contains(text, "/"+c.own("")) {
-				return fmt.Errorf("%s shows what was removed: %.300s", m.name, text)
+		eventually(t, 30*time.Second, func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			status, text, err := ask(ctx, m.socket, http.MethodGet, "/containers/json?all=1", "")
+			if err != nil || status != http.StatusOK || strings.Contains(string(text), "/"+c.own("")) {
+				return fmt.Errorf("%s shows what was removed: %d %.300s %v", m.name, status, text, err)
 			}
 			return nil
 		})

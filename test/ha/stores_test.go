@@ -84,9 +84,9 @@ func (c *cluster) loseStore(t *testing.T, patience bool, breaks, mends func(t *t
 			t.Errorf("a create without the store is answered by %s", refused)
 		}
 	}
-	back := time.Now()
 	mends(t)
 	mended = true
+	back := time.Now()
 	c.awaitAll(t)
 	l2 := startLoad(t, c.own("after"), c.managers...)
 	l2.servedAfter(t, back, primary, ttl+10*time.Second)

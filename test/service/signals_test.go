@@ -110,7 +110,7 @@ func TestSIGTERM_aSecondOneEndsItAtOnce(t *testing.T) {
 // whole answer.
 func TestSIGTERM_streamsAreEnded(t *testing.T) {
 	socket := filepath.Join(shortDir(t), "s")
-	p := manage(t, "-H", "unix://"+socket, "--shutdown-timeout", "2s", "nodes://"+engine(t, nil))
+	p := manage(t, "-H", "unix://"+socket, "--shutdown-timeout", "10s", "nodes://"+engine(t, nil))
 	conn, err := net.Dial("unix", socket)
 	if err != nil {
 		t.Fatal(err)

@@ -84,7 +84,7 @@ func TestBuildKit(t *testing.T) {
 	})
 	u.sub("says at once when no node will do", func(u *user) {
 		for range 10 { // how far its session has come by then is up to chance
-			u.docker("build", "--build-arg", "constraint:rack==z", dir).exits(1).complains(unplaceable, "[rack==z]").within(4 * time.Second)
+			u.docker("build", "--build-arg", "constraint:rack==z", dir).exits(1).complains(unplaceable, "[rack==z]").within(noticed)
 		}
 	})
 	u.sub("of a Dockerfile or of a whole context on standard input", func(u *user) {

@@ -59,7 +59,7 @@ func TestExec(t *testing.T) {
 	})
 	u.sub("goes on by itself with -d", func(u *user) {
 		u.docker("exec", "-d", "on-n2", "tiny", "write", "/written", "in the background").ok().prints("")
-		u.eventually(5*time.Second, func() error {
+		u.eventually(noticed, func() error {
 			if r := u.docker("exec", "on-n2", "tiny", "cat", "/written"); r.stdout != "in the background\n" {
 				return errors.New(r.String())
 			}

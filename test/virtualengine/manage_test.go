@@ -132,7 +132,7 @@ func TestManage_fileDiscovery(t *testing.T) {
 		if err := os.Remove(path); err != nil {
 			u.t.Fatal(err)
 		}
-		u.eventually(5*time.Second, func() error {
+		u.eventually(noticed, func() error {
 			if !strings.Contains(u.boss.logFrom(0), "failed to read") {
 				return fmt.Errorf("the log says nothing:\n%s", u.boss.logFrom(0))
 			}

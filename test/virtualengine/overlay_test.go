@@ -28,10 +28,13 @@ func (u *user) joined() {
 	u.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
+		var errs []error
 		for _, m := range machines {
-			if err := errors.Join(left(ctx, m), u.stage.lab.Stop(ctx, m.Name)); err != nil {
-				u.t.Logf("%s leaves the swarm: %v", m.Name, err)
-			}
+			errs = append(errs, left(ctx, m))
+		}
+		errs = append(errs, u.stage.lab.Stop(ctx, u.stage.names()...))
+		if err := errors.Join(errs...); err != nil {
+			u.t.Logf("the engines leave their swarm: %v", err)
 		}
 	})
 	first := u.on(machines[0].Name)
@@ -60,7 +63,7 @@ func TestOverlay_isOneNetworkOfAllEngines(t *testing.T) {
 	u := newUser(t)
 	u.joined()
 	id := u.out("network", "create", "-d", "overlay", "--attachable", "--label", "tier=web", "wide")
-	u.eventually(eventTime, func() error {
+	u.eventually(gossipTime, func() error {
 		if shown := u.out("network", "ls", "--filter", "label=tier=web", "--format", "{{.ID}} {{.Name}} {{.Scope}}", "--no-trunc"); shown != id+" wide swarm" {
 			return fmt.Errorf("docker network ls shows %q", shown)
 		}
@@ -102,7 +105,7 @@ func TestOverlay_isOneNetworkOfAllEngines(t *testing.T) {
 		u.eventually(gossipTime, func() error { // the engines' swarm may know a container for longer
 			return u.docker("network", "rm", "wide").printed("wide\n")
 		})
-		u.eventually(eventTime, func() error {
+		u.eventually(gossipTime, func() error {
 			if shown := u.out("network", "ls", "-q", "--filter", "label=tier=web"); shown != "" {
 				return fmt.Errorf("docker network ls shows %q", shown)
 			}

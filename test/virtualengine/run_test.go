@@ -76,7 +76,7 @@ func TestRun_inTheForeground(t *testing.T) {
 		b.wait(10 * time.Second).exits(143).shows("got SIGTERM")
 	})
 	u.sub("leaves nothing behind with --rm", func(u *user) {
-		u.eventually(5*time.Second, func() error {
+		u.eventually(noticed, func() error {
 			if left := u.names("-a"); len(left) != 0 {
 				return fmt.Errorf("still there: %q", left)
 			}
@@ -163,7 +163,7 @@ func TestRun_inTheBackground(t *testing.T) {
 	u.sub("is removed with --rm when it ends", func(u *user) {
 		u.run("--rm", "--name", "brief", tiny, "tiny", "sleep")
 		u.docker("stop", "brief").ok()
-		u.eventually(5*time.Second, func() error {
+		u.eventually(noticed, func() error {
 			if r := u.docker("inspect", "brief"); r.code == 0 {
 				return fmt.Errorf("it is still there")
 			}

@@ -27,9 +27,7 @@ func (u *user) sweep() {
 		// An engine that was killed while it was in a swarm may keep networks of it
 		// that it refuses to remove, until it starts anew.
 		u.t.Logf("sweep once more, with the engines started anew: %v", err)
-		for _, m := range s.lab.Machines() {
-			u.do((*lab.Lab).Stop, m.Name)
-		}
+		u.do((*lab.Lab).Stop, s.names()...)
 		err = s.sweepEngines(u.t.Context())
 	}
 	if err != nil {
@@ -42,6 +40,14 @@ func (u *user) sweep() {
 		}
 		return nil
 	})
+}
+
+// names are those of all machines.
+func (s *stage) names() (names []string) {
+	for _, m := range s.lab.Machines() {
+		names = append(names, m.Name)
+	}
+	return names
 }
 
 // sweepEngines turns all machines on and sweeps their engines.
