@@ -148,7 +148,14 @@ func TestLoad_endsEarlyWhenNoEngineWantsIt(t *testing.T) {
 	// The client never comes to an end.
 	body, upload := io.Pipe()
 	defer upload.Close()
-	go func() { _, _ = upload.Write([]byte("the beginning")) }()
+	go func() {
+		for {
+			if _, err := upload.Write([]byte("more of it")); err != nil {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
 	r, err := http.NewRequestWithContext(t.Context(), "POST", d.URL+"/images/load", body)
 	if err != nil {
 		t.Fatal(err)
